@@ -1,0 +1,216 @@
+"""The few ops that the engine itself needs: a dtype cast, a copy, sums into an index, and writes in place."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .dispatch import apply
+from .domain import BOOLEAN, REAL, Call, Draw
+from .op import NONDIFFERENTIABLE
+from .register import primitive
+from .tensor import TensorCore
+
+__all__ = ["Geometry", "Scatter", "cast", "cast_to_integers", "copy", "index_add", "is_basic", "write", "write_index", "write_view"]
+
+
+def _draw_cast(draw: Draw) -> Call:
+    return Call((draw.array(draw.shape()),), {"dtype": np.dtype(np.float64)})
+
+
+def _cast(x: Any, dtype: Any) -> Any:
+    return x.astype(dtype)
+
+
+def _cast_to_integers(x: Any, dtype: Any) -> Any:
+    return x.astype(dtype)
+
+
+# The engine casts every gradient to its input's dtype, so a cast has nothing left to do.
+cast = primitive(
+    _cast, lambda g: g, name="cast", inputs=("x",), params={"dtype": np.dtype(np.float32)}, domain=_draw_cast
+)
+
+# To whole numbers and booleans: no gradient.
+cast_to_integers = primitive(
+    _cast_to_integers,
+    NONDIFFERENTIABLE,
+    name="cast_to_integers",
+    inputs=("x",),
+    params={"dtype": np.dtype(np.int64)},
+    domain=_draw_cast,
+)
+
+copy = primitive(np.copy, lambda g: g, name="copy", inputs=("a",), domain=REAL, forward=lambda a: np.array(a, order="C"))
+
+
+def is_basic(index: Any) -> bool:
+    """Whether an index selects by integers, slices, None and Ellipsis only, so that NumPy returns a view."""
+    parts = index if isinstance(index, tuple) else (index,)
+    return all(
+        part is None or part is Ellipsis or isinstance(part, slice)
+        or (isinstance(part, (int, np.integer)) and not isinstance(part, (bool, np.bool_)))
+        for part in parts
+    )  # fmt: skip
+
+
+class Scatter:
+    """The gradient of an indexing: ``gradient`` summed into zeros of the input's shape at ``index``.
+
+    The engine adds it into one buffer per input, so that a thousand slices of a tensor cost a thousand slices and not a
+    thousand tensors.
+    """
+
+    __slots__ = ("gradient", "index")
+
+    def __init__(self, index: Any, gradient: Any) -> None:
+        self.index = index
+        self.gradient = gradient
+
+    def add_into(self, buffer: np.ndarray) -> None:
+        if is_basic(self.index) or (isinstance(self.index, np.ndarray) and self.index.dtype == bool):
+            buffer[self.index] += self.gradient
+        else:
+            np.add.at(buffer, self.index, self.gradient)
+
+
+def _index_add(x: Any, values: Any, index: Any) -> Any:
+    total = np.array(x)
+    Scatter(index, values).add_into(total)
+    return total
+
+
+def _draw_index_add(draw: Draw) -> Call:
+    shape = draw.shape(min_dims=1)
+    index = draw.integers((draw.integer(1, 5),), 0, shape[0] - 1)
+    return Call((draw.array(shape), draw.array((len(index), *shape[1:]))), {"index": index})
+
+
+index_add = primitive(
+    _index_add,
+    lambda g: g,
+    lambda g, index: g[index],
+    name="index_add",
+    inputs=("x", "values"),
+    params={"index": None},
+    domain=_draw_index_add,
+    broadcasts=True,
+)
+
+
+class Geometry:
+    """How a view lies in its base: the view ops that lead from one to the other, callable on arrays and Tensors."""
+
+    __slots__ = ("steps",)
+
+    def __init__(self, steps: tuple[tuple[Any, dict[str, Any]], ...]) -> None:
+        self.steps = steps
+
+    def __call__(self, base: Any) -> Any:
+        for op, params in self.steps:
+            base = apply(op, (base,), params) if isinstance(base, TensorCore) else op.forward(base, **params)
+        return base
+
+    def outside(self, shape: tuple[int, ...]) -> np.ndarray:
+        """True where the base is not covered by the view."""
+        mask = np.ones(math.prod(shape), dtype=bool).reshape(shape)
+        self(mask)[...] = False
+        return mask
+
+    def __repr__(self) -> str:
+        return " ".join(f"{op.name}{params}" for op, params in self.steps)
+
+
+def _write(target: Any, value: Any) -> Any:
+    np.copyto(target, value, casting="unsafe")
+    return target
+
+
+def _draw_write(draw: Draw) -> Call:
+    shape = draw.shape()
+    return Call((draw.array(shape), draw.array(shape)))
+
+
+# Writing all of a tensor: nothing of its old value is left for a gradient to flow to.
+write = primitive(
+    _write,
+    lambda g: np.zeros_like(g),
+    lambda g: g,
+    name="write",
+    inputs=("target", "value"),
+    mutates=("target",),
+    domain=_draw_write,
+    promotion=None,
+    broadcasts=True,
+)
+
+
+def _write_view(base: Any, value: Any, geometry: Any) -> Any:
+    np.copyto(geometry(base), value, casting="unsafe")
+    return base
+
+
+def _draw_write_view(draw: Draw) -> Call:
+    shape = draw.shape(min_dims=1)
+    low = draw.integer(0, shape[0] - 1)
+    step = (_take_slice, {"index": slice(low, shape[0])})
+    return Call((draw.array(shape), draw.array(shape[1:])), {"geometry": Geometry((step,))})
+
+
+class _TakeSlice:
+    """A view op for the sampler of `write_view`."""
+
+    name = "slice"
+
+    @staticmethod
+    def forward(base: Any, index: Any) -> Any:
+        return base[index]
+
+
+_take_slice = _TakeSlice()
+
+write_view = primitive(
+    _write_view,
+    lambda g, geometry, meta_base: np.where(geometry.outside(meta_base.shape), g, np.zeros((), meta_base.dtype)),
+    lambda g, geometry: geometry(g),
+    name="write_view",
+    inputs=("base", "value"),
+    params={"geometry": None},
+    mutates=("base",),
+    domain=_draw_write_view,
+    promotion=None,
+    broadcasts=True,
+)
+
+
+def _write_index(x: Any, values: Any, index: Any) -> Any:
+    result = np.array(x)
+    result[index] = values
+    return result
+
+
+def _outside_index(shape: tuple[int, ...], index: Any) -> np.ndarray:
+    mask = np.ones(shape, dtype=bool)
+    mask[index] = False
+    return mask
+
+
+def _draw_write_index(draw: Draw) -> Call:
+    shape = draw.shape(min_dims=1)
+    index = draw.array(shape, BOOLEAN)
+    return Call((draw.array(shape), draw.array(())), {"index": index})
+
+
+# ``t[mask] = v`` and ``t[[0, 2]] = v``: the new value of t, which `write` then puts in place.
+write_index = primitive(
+    _write_index,
+    lambda g, index, meta_x: np.where(_outside_index(meta_x.shape, index), g, np.zeros((), meta_x.dtype)),
+    lambda g, index: g[index],
+    name="write_index",
+    inputs=("x", "values"),
+    params={"index": None},
+    domain=_draw_write_index,
+    broadcasts=True,
+)

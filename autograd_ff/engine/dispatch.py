@@ -1,0 +1,290 @@
+"""Running an op: unwrap, promote, compute, record, wrap.
+
+`apply` is the one path that every recorded operation takes, whichever front door it came through: an operator or
+function of this package, or a NumPy function that reached a Tensor through NumPy's own protocols.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+
+from ..errors import AutogradError, DimensionError, DtypeError, ShapeError
+from . import tensor as _tensor
+from . import versions
+from .node import Meta, Node
+from .op import NONDIFFERENTIABLE, TABLE, Op
+from .promotion import F32, F64, SCALARS, promote
+from .site import here
+from .state import LOCAL, ThreadState, scope
+from .tensor import TensorCore, View, no_rule, wrap
+
+__all__ = ["SELECT", "apply", "apply_raw", "array_function", "array_ufunc", "make_node", "run_composite"]
+
+NO_PARAMS: dict[str, Any] = {}
+_ndarray = np.ndarray
+_new = object.__new__
+_getframe = sys._getframe
+_tick = versions.tick
+
+
+def apply(op: Op, inputs: tuple[Any, ...], params: dict[str, Any] = NO_PARAMS) -> Any:
+    """Run ``op`` and record it where an input is tracked. The caller's caller is taken for the user's line."""
+    arrays: list[Any] = []
+    parents: list[Node | None] = []
+    mask, bit, dtype, uniform, views = 0, 1, None, True, False
+    for value in inputs:
+        if isinstance(value, TensorCore):
+            array = value.array
+            arrays.append(array)
+            if array.dtype is not dtype:
+                if dtype is None:
+                    dtype = array.dtype
+                else:
+                    uniform = False
+            node = value.node
+            parents.append(node)
+            if node is not None:
+                mask += bit
+            if value.view is not None:
+                views = True
+        else:
+            arrays.append(value)
+            parents.append(None)
+            if value.__class__ not in SCALARS:
+                uniform = False
+        bit += bit
+    state = LOCAL.state
+    if not uniform:
+        arrays = [_as_value(array) for array in arrays]
+    back = None
+    if op.promotion is not None and not (uniform and (dtype is F32 or dtype is F64)):
+        arrays, back = promote(op.promotion, arrays, op.promoted)
+    try:
+        out = op.forward(*arrays, **params)
+    except AutogradError:
+        raise
+    except Exception as error:
+        raise explain(error, op, arrays, params) from error
+    if out.__class__ is not _ndarray or back is not None:
+        if op.residuals or op.outputs > 1:
+            return _finish_several(op, inputs, arrays, parents, params, out, mask, state)
+        out = np.asarray(out, dtype=back)  # a reduction's NumPy scalar becomes a 0-d array here
+    if views and state.grad_enabled:
+        for value in inputs:
+            if isinstance(value, TensorCore) and value.view is not None:
+                value.view.check()
+    tensor = _new(_tensor._class)
+    tensor.array = out
+    tensor._grad = None
+    tensor.view = None
+    if mask and state.grad_enabled and op.differentiable:
+        node = _new(Node)
+        node.op = op
+        node.number = _tick()
+        node.parents = parents
+        node.params = params
+        node.shape = out.shape
+        node.dtype = out.dtype
+        frame = _getframe(2)
+        node.code = frame.f_code
+        node.offset = frame.f_lasti
+        node.scope = state.scope
+        node.hooks = None
+        seen = arrays if state.observers is None else list(arrays)
+        plan = op.plans[mask] if op.plans is not None else op.save_plan(mask, len(arrays))
+        if plan is None:
+            node.saved = None
+        else:
+            arrays.append(out)
+            drops, metas = plan
+            for position in metas:
+                arrays[position] = Meta(arrays[position])
+            for position in drops:
+                arrays[position] = None
+            node.saved = arrays
+        tensor.node = node
+    else:
+        tensor.node = node = None
+        seen = arrays
+    if op.view:
+        _note_view(op, tensor, inputs[0], params, state)
+    if state.observers is not None:
+        notify(state, op, seen, params, (out,), node)
+    return tensor
+
+
+def _as_value(value: Any) -> Any:
+    """An array of anything that is neither an array, nor a Python scalar, nor None."""
+    if value is None or value.__class__ is _ndarray or value.__class__ in SCALARS:
+        return value
+    if isinstance(value, np.ndarray) and type(value) is not _ndarray and isinstance(value, np.ma.MaskedArray):
+        raise DtypeError(f"a masked array has no place in a graph; fill it first: x.filled(0).{here()}")
+    array = np.asarray(value)
+    if array.dtype.kind not in "buifc":
+        raise DtypeError(f"{type(value).__name__} cannot be part of a computation on Tensors.{here()}")
+    return array
+
+
+def make_node(op: Op, parents: Any, params: dict[str, Any], shape: Any, dtype: Any, saved: Any = None) -> Node:
+    """A node for what does not return through the end of `apply`."""
+    node = _new(Node)
+    node.op = op
+    node.number = _tick()
+    node.parents = parents
+    node.params = params
+    node.shape = shape
+    node.dtype = dtype
+    node.saved = saved
+    frame = _getframe(2)
+    node.code = frame.f_code
+    node.offset = frame.f_lasti
+    node.scope = LOCAL.state.scope
+    node.hooks = None
+    return node
+
+
+def notify(state: ThreadState, op: Op, inputs: list[Any], params: dict[str, Any], outputs: Any, node: Any) -> None:
+    for observer in state.observers or ():
+        observer.op(op, inputs, params, outputs, node, state.scope)
+
+
+def _finish_several(
+    op: Op, inputs: Any, arrays: list[Any], parents: list[Any], params: Any, result: Any, mask: int, state: ThreadState
+) -> Any:
+    """The rest of `apply` for an op with several outputs or with residuals."""
+    parts = tuple(None if part is None else np.asarray(part) for part in result)
+    outs, residuals = parts[: op.outputs], parts[op.outputs :]
+    for value in inputs:
+        if isinstance(value, TensorCore) and value.view is not None and state.grad_enabled:
+            value.view.check()
+    node = None
+    seen = list(arrays)
+    if mask and state.grad_enabled and op.differentiable:
+        several = op.outputs > 1
+        shape = tuple(out.shape for out in outs) if several else outs[0].shape
+        node = make_node(op, parents, params, shape, tuple(out.dtype for out in outs) if several else outs[0].dtype)
+        frame = _getframe(3)
+        node.code, node.offset = frame.f_code, frame.f_lasti
+        plan = op.save_plan(mask, len(arrays))
+        if plan is not None:
+            saved = [*arrays, outs if several else outs[0], *residuals]
+            drops, metas = plan
+            for position in metas:
+                saved[position] = Meta(saved[position])
+            for position in drops:
+                saved[position] = None
+            node.saved = saved
+    if state.observers is not None:
+        notify(state, op, seen, params, parts, node)
+    if op.outputs == 1:
+        return wrap(outs[0], node)
+    return tuple(
+        None
+        if out is None
+        else wrap(out, None if node is None or out.dtype.kind not in "fc" else select_node(node, position, out))
+        for position, out in enumerate(outs)
+    )
+
+
+def select_node(node: Node, position: int, out: Any) -> Node:
+    """The node of one output of an op with several."""
+    one = make_node(SELECT, [node], {"position": position}, out.shape, out.dtype)
+    one.code, one.offset, one.scope = node.code, node.offset, node.scope
+    return one
+
+
+def _note_view(op: Op, tensor: TensorCore, source: Any, params: dict[str, Any], state: ThreadState) -> None:
+    if not isinstance(source, TensorCore) or not np.may_share_memory(tensor.array, source.array):
+        return
+    before = source.view
+    sealed = None if state.grad_enabled else "it was made under no_grad"
+    if before is None:
+        tensor.view = View(source, ((op, params),), sealed)
+    else:
+        tensor.view = View(before.base, (*before.steps, (op, params)), sealed or before.sealed)
+        tensor.view.base_node = before.base_node
+
+
+def run_composite(op: Op, inputs: tuple[Any, ...], params: dict[str, Any] = NO_PARAMS) -> Any:
+    """Call a composite: what it calls is recorded under its name."""
+    with scope("composite", op.name, op.name):
+        try:
+            return op.forward(*inputs, **params)
+        except AutogradError:
+            raise
+        except Exception as error:
+            raise explain(error, op, list(inputs), params) from error
+
+
+def apply_raw(op: Op, inputs: tuple[Any, ...], params: dict[str, Any] = NO_PARAMS) -> Any:
+    """Run an op on plain arrays: no promotion and no record, but writes are counted and observers see it."""
+    out = op.forward(*inputs, **params)
+    for position in op.mutates:
+        versions.bump(inputs[position])
+    state = LOCAL.state
+    if state.observers is not None:
+        notify(state, op, list(inputs), params, out if isinstance(out, tuple) else (out,), None)
+    return out[0] if op.residuals and op.outputs == 1 else out
+
+
+def describe(value: Any) -> str:
+    """A value in an error message: dtype and shape of an array, a scalar itself."""
+    if isinstance(value, (list, tuple)) and value and all(hasattr(one, "shape") for one in value):
+        return "[" + ", ".join(describe(one) for one in value) + "]"
+    return f"{value.dtype} {tuple(value.shape)}" if hasattr(value, "shape") else repr(value)
+
+
+def explain(error: Exception, op: Op, arrays: list[Any], params: dict[str, Any]) -> Exception:
+    """An error of NumPy, told with the op, its inputs and the line of the user's code."""
+    if isinstance(error, (MemoryError, RecursionError)):
+        return error
+    arguments = [describe(value) for value in arrays if value is not None]
+    arguments += [f"{key}={value!r}" for key, value in params.items() if value is not None]
+    kinds = (
+        (np.exceptions.AxisError, DimensionError),
+        (IndexError, DimensionError),
+        (ValueError, ShapeError),
+        (TypeError, DtypeError),
+    )
+    raised = next((ours for theirs, ours in kinds if isinstance(error, theirs)), AutogradError)
+    return raised(f"{op.name}({', '.join(arguments)}): {error}{here()}")
+
+
+# One output of an op with several. The backward pass hands its gradient on to the op's own node.
+SELECT = Op(
+    "select",
+    "primitive",
+    lambda outputs, position: outputs[position],
+    None,
+    inputs=("outputs",),
+    params={"position": 0},
+    vjps=(NONDIFFERENTIABLE,),
+)
+
+
+def array_ufunc(self: TensorCore, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+    """NumPy's door for ufuncs: ``np.exp(t)``, ``array * t``, ``np.add.reduce(t)``."""
+    op = TABLE.get((ufunc, method))
+    if op is None:
+        name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
+        raise no_rule(f"np.{name} of a Tensor")
+    if kwargs or len(inputs) != len(op.inputs):
+        if kwargs.get("out") is not None:
+            raise no_rule(f"np.{ufunc.__name__} with out=")
+        inputs, kwargs = op.bind(inputs, kwargs)
+    return apply(op, inputs, kwargs)
+
+
+def array_function(self: TensorCore, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+    """NumPy's door for its other functions: ``np.sum(t)``, ``np.where(m, t, 0)``."""
+    op = TABLE.get((function, "__call__"))
+    if op is None:
+        module = getattr(function, "__module__", "numpy")
+        raise no_rule(f"{module.replace('numpy', 'np', 1)}.{function.__name__} of a Tensor")
+    inputs, params = op.bind(args, kwargs)
+    if op.kind == "composite":
+        return run_composite(op, inputs, params)
+    return apply(op, inputs, params)

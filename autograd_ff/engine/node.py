@@ -1,0 +1,151 @@
+"""The nodes of the graph that an op leaves behind.
+
+A node points to the nodes of its inputs and never to a tensor, so a graph has no reference cycle and is freed the
+moment its last tensor goes. Every tracked tensor has exactly one node of its own: an op with several outputs gets one
+node, and one `SELECT` node for each output, so that an edge is just a node.
+"""
+
+from __future__ import annotations
+
+import weakref
+from types import CodeType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import versions
+from .site import Site, at
+from .state import Scope, user_site
+
+if TYPE_CHECKING:
+    from .op import Op
+
+__all__ = ["FREED", "Hooks", "Leaf", "Meta", "Node"]
+
+FREED: Any = type("Freed", (), {"__repr__": lambda self: "FREED"})()
+
+
+class Meta:
+    """Shape and dtype of an array, without the array."""
+
+    __slots__ = ("dtype", "shape")
+
+    def __init__(self, array: Any) -> None:
+        array = np.asarray(array) if not hasattr(array, "shape") else array
+        self.shape: tuple[int, ...] = array.shape
+        self.dtype: np.dtype[Any] = array.dtype
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+
+class Node:
+    """One recorded application of an op."""
+
+    __slots__ = (
+        "code",  # site of the op's caller: code object …
+        "hooks",  # Hooks or None
+        "dtype",
+        "number",  # creation number; a parent's is always lower
+        "offset",  # … and instruction offset
+        "op",
+        "params",
+        "parents",  # one node for each input, None where no gradient is wanted
+        "saved",  # what the vjps read: inputs, output, residuals; None for what they do not; FREED after backward
+        "scope",
+        "shape",  # of the tensor; of an op with several outputs a tuple of each one's, as is dtype
+    )
+    op: Op
+    number: int
+    parents: list[Any] | tuple[Any, ...]
+    saved: Any
+    params: dict[str, Any]
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    code: CodeType | None
+    offset: int
+    scope: Scope | None
+    hooks: Hooks | None
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def site(self) -> Site | None:
+        """The line of the user's code that made this node."""
+        return user_site(self.code, self.offset, self.scope)
+
+    @property
+    def name(self) -> str:
+        return self.op.name
+
+    def __repr__(self) -> str:
+        return f"<{self.op.name} {tuple(self.shape)} {self.dtype}>"
+
+    def stale(self) -> str | None:
+        """Which saved array was written since this node was made, as an error message; None where none was."""
+        if versions.latest < self.number or self.saved is None:
+            return None
+        for position, value in enumerate(self.saved):
+            if isinstance(value, np.ndarray):
+                written, line = versions.written_since(value, self.number)
+                if written:
+                    what = self.op.saved_name(position)
+                    return (
+                        f"{self.op.name} saved its {what}, {value.dtype} {value.shape}, for the backward pass, and it "
+                        f"was modified in place afterwards.{at(self.site).replace('at ', 'saved at ', 1)}"
+                        f"{at(line).replace('at ', 'written at ', 1)}\n"
+                        f"  Write out of place (x = x + y instead of x += y), or on a copy: x.clone()."
+                    )
+        return None
+
+
+class Leaf(Node):
+    """Where gradients end: a tensor that requires grad and that no op made.
+
+    The tensor is held weakly. When it is gone nobody can look at its gradient any more.
+    """
+
+    __slots__ = ("tensor",)
+    tensor: weakref.ref[Any]
+
+
+class Hooks:
+    """What users attached to a node: functions of its gradient, and tensors that want to keep it."""
+
+    __slots__ = ("after", "before", "retaining", "serial")
+
+    def __init__(self) -> None:
+        self.before: dict[int, Any] = {}  # functions of the gradient, before it goes on
+        self.after: dict[int, Any] = {}  # of a leaf: functions of the tensor, after its .grad was updated
+        self.retaining: weakref.ref[Any] | None = None
+        self.serial = 0
+
+
+class HookHandle:
+    """What `register_hook` returns; ``remove()`` takes the hook off again."""
+
+    __slots__ = ("_hooks", "_key")
+
+    def __init__(self, hooks: dict[int, Any], key: int) -> None:
+        self._hooks = hooks
+        self._key = key
+
+    def remove(self) -> None:
+        self._hooks.pop(self._key, None)
+
+
+def hooks_of(node: Node) -> Hooks:
+    if node.hooks is None:
+        node.hooks = Hooks()
+    return node.hooks
+
+
+def add_hook(node: Node, function: Any, *, after: bool = False) -> HookHandle:
+    hooks = hooks_of(node)
+    hooks.serial += 1
+    chosen = hooks.after if after else hooks.before
+    chosen[hooks.serial] = function
+    return HookHandle(chosen, hooks.serial)

@@ -1,0 +1,76 @@
+"""Where in the user's code something happened.
+
+A site is a pair (code object, instruction offset). Both are kept as they are when an op is recorded, which costs a
+tenth of a microsecond, and become a file, a line and its text only when somebody asks. A frame is never kept: it would
+keep the caller's local variables alive.
+"""
+
+from __future__ import annotations
+
+import linecache
+import os
+import sys
+from types import CodeType, FrameType
+from typing import NamedTuple
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+
+
+class Site(NamedTuple):
+    """A line of source code.
+
+    >>> str(Site("train.py", 12, "loss = f(x)"))
+    'train.py:12: loss = f(x)'
+    """
+
+    file: str
+    line: int
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.text}" if self.text else f"{self.file}:{self.line}"
+
+
+def in_package(code: CodeType) -> bool:
+    """Whether the code belongs to autograd_ff itself, rather than to its user."""
+    return code.co_filename.startswith(_PACKAGE)
+
+
+def resolve(code: CodeType, offset: int) -> Site:
+    """The source line of the instruction at byte ``offset`` of ``code``."""
+    line = code.co_firstlineno
+    for index, position in enumerate(code.co_positions()):
+        if index * 2 == offset:
+            line = position[0] or line
+            break
+    return Site(code.co_filename, line, linecache.getline(code.co_filename, line).strip())
+
+
+def calling_code() -> tuple[CodeType, int] | None:
+    """The innermost code now running that is not part of autograd_ff, and the offset of its instruction."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and in_package(frame.f_code):
+        frame = frame.f_back
+    return None if frame is None else (frame.f_code, frame.f_lasti)
+
+
+def calling_site() -> Site | None:
+    """The innermost line now running that is not part of autograd_ff."""
+    found = calling_code()
+    return None if found is None else resolve(*found)
+
+
+def at(site: Site | None) -> str:
+    """A site as the closing words of an error message.
+
+    >>> at(Site("train.py", 12, "loss = f(x)"))
+    '\\n  at train.py:12: loss = f(x)'
+    >>> at(None)
+    ''
+    """
+    return "" if site is None else f"\n  at {site}"
+
+
+def here() -> str:
+    """`at` the user's line that is running now."""
+    return at(calling_site())

@@ -1,0 +1,239 @@
+"""What each thread carries with it: the grad mode, the current scope, and who is observing.
+
+All three sit in one object behind one thread-local, so that an op looks them up once.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import CodeType, TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from .site import Site, calling_code, in_package, resolve
+
+if TYPE_CHECKING:
+    from .node import Node
+    from .op import Op
+
+__all__ = ["Observer", "Scope", "enable_grad", "is_grad_enabled", "no_grad", "observe", "scope", "set_grad_enabled"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Scope:
+    """A named stretch of a computation: a module's forward, a composite op, the backward of an op.
+
+    It holds the module's qualified name and the site of the call as plain names, never the module, so that a graph
+    keeps no module alive.
+    """
+
+    __slots__ = ("code", "kind", "name", "offset", "parent", "type")
+
+    def __init__(
+        self, kind: str, name: str, type: str, code: CodeType | None, offset: int, parent: Scope | None
+    ) -> None:
+        self.kind = kind  # "module", "composite" or "backward"
+        self.name = name  # qualified: "encoder.layer.0"
+        self.type = type  # the class or op name: "Linear"
+        self.code = code
+        self.offset = offset
+        self.parent = parent
+
+    def chain(self) -> list[Scope]:
+        """This scope and those around it, outermost first."""
+        found: list[Scope] = []
+        current: Scope | None = self
+        while current is not None:
+            found.append(current)
+            current = current.parent
+        return found[::-1]
+
+    def __repr__(self) -> str:
+        return f"Scope({self.kind} {self.name!r})"
+
+
+def user_site(code: CodeType | None, offset: int, scope: Scope | None) -> Site | None:
+    """The innermost site outside autograd_ff among an op's own and those of the scopes around it."""
+    while code is None or in_package(code):
+        if scope is None:
+            return None
+        code, offset, scope = scope.code, scope.offset, scope.parent
+    return resolve(code, offset)
+
+
+class Observer:
+    """Sees what the engine does, while installed by `observe`. Override what is of interest.
+
+    Pictures, NaN detection, checking and capture are observers. ``traces_backward = True`` makes the backward pass run
+    its rules on Tensors, so that `op` sees every primitive of the backward pass too.
+    """
+
+    traces_backward = False
+
+    def op(self, op: Op, inputs: list[Any], params: dict[str, Any], outputs: tuple[Any, ...], node: Node | None,
+           scope: Scope | None) -> None:  # fmt: skip
+        """After an op ran, recorded or not. Inputs and outputs are arrays or Python scalars."""
+
+    def backward(self, node: Node, gradient: Any, input_gradients: list[Any]) -> None:
+        """After the backward pass went through a node."""
+
+    def read(self, tensor: Any, how: str) -> None:
+        """Before a value leaves the graph for Python: ``bool``, ``int``, ``float``, ``item``, ``index``, ``numpy``."""
+
+
+class ThreadState:
+    __slots__ = ("grad_enabled", "observers", "scope")
+
+    def __init__(self) -> None:
+        self.grad_enabled = True
+        self.scope: Scope | None = None
+        self.observers: tuple[Observer, ...] | None = None  # None, not empty: one identity test tells
+
+
+class _Local(threading.local):
+    def __init__(self) -> None:
+        self.state = ThreadState()
+
+
+LOCAL = _Local()
+
+
+def is_grad_enabled() -> bool:
+    """Whether this thread records operations."""
+    return LOCAL.state.grad_enabled
+
+
+class _GradMode:
+    """Sets the grad mode of this thread inside a ``with`` block or a decorated function."""
+
+    _mode = True
+
+    def __init__(self) -> None:
+        self._previous: list[bool] = []
+
+    def __enter__(self) -> None:
+        state = LOCAL.state
+        self._previous.append(state.grad_enabled)
+        state.grad_enabled = self._mode
+
+    def __exit__(self, *error: type[BaseException] | BaseException | TracebackType | None) -> None:
+        LOCAL.state.grad_enabled = self._previous.pop()
+
+    def _again(self) -> _GradMode:
+        return type(self)()
+
+    def __call__(self, function: F) -> F:
+        if inspect.isgeneratorfunction(function):
+
+            @functools.wraps(function)
+            def generator(*args: Any, **kwargs: Any) -> Iterator[Any]:
+                # The mode holds while the generator runs, not while its consumer does.
+                inner = function(*args, **kwargs)
+                while True:
+                    with self._again():
+                        try:
+                            item = next(inner)
+                        except StopIteration as stop:
+                            return stop.value
+                    yield item
+
+            return generator  # type: ignore[return-value]
+
+        @functools.wraps(function)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            with self._again():
+                return function(*args, **kwargs)
+
+        return wrapper  # type: ignore[return-value]
+
+
+class no_grad(_GradMode):
+    """Context manager and decorator: operations inside are not recorded.
+
+    >>> import autograd_ff as af
+    >>> x = af.ones(2, requires_grad=True)
+    >>> with af.no_grad():
+    ...     (x * 2).requires_grad
+    False
+    """
+
+    _mode = False
+
+    def __new__(cls, function: Callable[..., Any] | None = None) -> Any:
+        if callable(function):  # used as ``@no_grad`` without parentheses
+            return cls()(function)
+        return super().__new__(cls)
+
+
+class enable_grad(_GradMode):
+    """Context manager and decorator: operations inside are recorded, also within `no_grad`.
+
+    >>> import autograd_ff as af
+    >>> x = af.ones(2, requires_grad=True)
+    >>> with af.no_grad(), af.enable_grad():
+    ...     (x * 2).requires_grad
+    True
+    """
+
+    _mode = True
+
+    def __new__(cls, function: Callable[..., Any] | None = None) -> Any:
+        if callable(function):
+            return cls()(function)
+        return super().__new__(cls)
+
+
+class set_grad_enabled(_GradMode):
+    """Sets the grad mode at once, and restores it where used as a context manager.
+
+    >>> import autograd_ff as af
+    >>> with af.set_grad_enabled(False):
+    ...     af.is_grad_enabled()
+    False
+    """
+
+    def __init__(self, mode: bool) -> None:
+        super().__init__()
+        self._mode = bool(mode)
+        self._before = LOCAL.state.grad_enabled
+        LOCAL.state.grad_enabled = self._mode
+
+    def __enter__(self) -> None:
+        self._previous.append(self._before)
+        LOCAL.state.grad_enabled = self._mode
+
+    def _again(self) -> set_grad_enabled:
+        return set_grad_enabled(self._mode)
+
+    def __call__(self, function: F) -> F:
+        LOCAL.state.grad_enabled = self._before  # as a decorator it must not change the mode where it stands
+        return super().__call__(function)
+
+
+@contextmanager
+def observe(observer: Observer) -> Iterator[Observer]:
+    """Let ``observer`` see everything that this thread does inside the ``with`` block."""
+    state = LOCAL.state
+    before = state.observers
+    state.observers = (*(before or ()), observer)
+    try:
+        yield observer
+    finally:
+        state.observers = before
+
+
+@contextmanager
+def scope(kind: str, name: str, type: str) -> Iterator[None]:
+    """Put the ops recorded inside the ``with`` block under a name, called from the user's innermost line."""
+    state = LOCAL.state
+    code, offset = calling_code() or (None, 0)
+    before = state.scope
+    state.scope = Scope(kind, name, type, code, offset, before)
+    try:
+        yield
+    finally:
+        state.scope = before

@@ -1,0 +1,89 @@
+"""Which memory was written in place, when, and by which line.
+
+One clock numbers nodes and writes alike. A saved array is stale when its memory was written after the node that saved
+it was made; comparing the two numbers says so, and nothing has to be stored when a node is made. Writes are kept by
+the array that owns the memory, for as long as it lives, with the span of bytes that they touched.
+"""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from types import CodeType
+from typing import Any
+
+import numpy as np
+from numpy.lib.array_utils import byte_bounds
+
+from .site import Site, calling_code, resolve
+
+tick = itertools.count(1).__next__
+
+# The number of the last write anywhere. A node younger than it holds nothing stale: the usual case, decided by one
+# comparison.
+latest = 0
+
+_SPANS = 64  # more separate spans than this in one array are merged into one
+
+
+class _Writes:
+    __slots__ = ("count", "owner", "spans")
+
+    def __init__(self, owner: weakref.ref[Any]) -> None:
+        self.owner = owner  # keeps the entry's clean-up callback alive
+        self.count = 0
+        # span of bytes: number of the write, and the unresolved site of its line
+        self.spans: dict[tuple[int, int], tuple[int, tuple[CodeType, int] | None]] = {}
+
+
+_writes: dict[int, _Writes] = {}
+
+
+def owner_of(array: np.ndarray) -> np.ndarray:
+    """The array that owns (or first wrapped) the memory that ``array`` shows."""
+    base: Any = array
+    while True:
+        below = getattr(base, "base", None)  # as_strided puts an object with a base of its own in between
+        if below is None:
+            return array
+        if isinstance(below, np.ndarray):
+            array = below
+        base = below
+
+
+def bump(array: np.ndarray) -> None:
+    """Note that the memory of ``array`` has just been written."""
+    global latest
+    owner = owner_of(array)
+    key = id(owner)
+    entry = _writes.get(key)
+    if entry is None:
+        entry = _writes[key] = _Writes(weakref.ref(owner, lambda _, key=key: _writes.pop(key, None)))
+    entry.count += 1
+    latest = number = tick()
+    spans = entry.spans
+    if len(spans) >= _SPANS:
+        low, high = min(span[0] for span in spans), max(span[1] for span in spans)
+        newest = max(spans.values(), key=lambda write: write[0])
+        spans.clear()
+        spans[low, high] = newest
+    spans[byte_bounds(array)] = (number, calling_code())
+
+
+def version(array: np.ndarray) -> int:
+    """How many writes the memory of ``array`` has seen."""
+    entry = _writes.get(id(owner_of(array)))
+    return 0 if entry is None else entry.count
+
+
+def written_since(array: np.ndarray, number: int) -> tuple[bool, Site | None]:
+    """Whether the memory of ``array`` was written after ``number``, and where the last such write stands."""
+    entry = _writes.get(id(owner_of(array)))
+    if entry is None:
+        return False, None
+    low, high = byte_bounds(array)
+    last, site = number, None
+    for (start, stop), (written, line) in entry.spans.items():
+        if written > last and start < high and low < stop:
+            last, site = written, line
+    return last > number, None if site is None else resolve(*site)

@@ -1,0 +1,69 @@
+"""The exceptions of autograd_ff.
+
+Each message says what clashes, the line of the user's code where it happened, and the way out. Every class derives
+from `AutogradError` (a `RuntimeError`, as PyTorch raises) and, where Python has a fitting built-in, from that too, so
+that ``except ValueError`` and ``except IndexError`` work as people expect.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "AnomalyError",
+    "AutogradError",
+    "DimensionError",
+    "DtypeError",
+    "FileFormatError",
+    "GraphError",
+    "InplaceError",
+    "NoRuleError",
+    "RegistrationError",
+    "ShapeError",
+    "StateDictError",
+]
+
+
+class AutogradError(RuntimeError):
+    """Base class of everything that autograd_ff raises itself."""
+
+
+class ShapeError(AutogradError, ValueError):
+    """Shapes that do not fit each other, or a value outside what an operation accepts."""
+
+
+class DtypeError(AutogradError, TypeError):
+    """Dtypes that do not fit each other or the operation."""
+
+
+class DimensionError(AutogradError, IndexError, ValueError):
+    """A dimension or an index out of range."""
+
+
+class GraphError(AutogradError):
+    """A graph that cannot be differentiated as asked: freed, not recorded, or without a path."""
+
+
+class InplaceError(AutogradError):
+    """A write in place that would make a recorded gradient wrong."""
+
+
+class NoRuleError(AutogradError, TypeError):
+    """A NumPy function, method or keyword that has no derivative rule, applied to a Tensor."""
+
+
+class AnomalyError(AutogradError):
+    """A NaN or an infinity, found by `detect_anomaly`."""
+
+
+class RegistrationError(AutogradError, TypeError):
+    """A derivative rule that cannot enter the op table."""
+
+
+class StateDictError(AutogradError, KeyError):
+    """A state dict whose keys or shapes differ from what the module or optimizer expects."""
+
+    def __str__(self) -> str:  # KeyError would print the repr of its message
+        return str(self.args[0]) if self.args else ""
+
+
+class FileFormatError(AutogradError, ValueError):
+    """A file that is truncated, damaged or of another format than expected."""

@@ -1,0 +1,390 @@
+"""The public Tensor: the engine's core with PyTorch's operators, properties and methods."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import engine
+from ..engine import TensorCore, apply, get_default_dtype, here, wrap
+from ..engine.inplace import assign, set_item, update
+from ..engine.node import HookHandle, Leaf, Node, add_hook, hooks_of
+from ..engine.tensor import note_read
+from ..engine.versions import version
+from ..errors import DtypeError, GraphError, ShapeError
+from ..rules import elementwise, indexing, linalg
+
+__all__ = ["Tensor"]
+
+
+def _binary(op: engine.Op, doc: str) -> Any:
+    def method(self: Any, other: Any) -> Any:
+        if not isinstance(other, (TensorCore, np.ndarray, float, int, np.generic, list, tuple)):
+            return NotImplemented
+        return apply(op, (self, other))
+
+    method.__doc__ = doc
+    return method
+
+
+def _reflected(op: engine.Op, doc: str) -> Any:
+    def method(self: Any, other: Any) -> Any:
+        if not isinstance(other, (np.ndarray, float, int, np.generic, list, tuple)):
+            return NotImplemented
+        return apply(op, (other, self))
+
+    method.__doc__ = doc
+    return method
+
+
+def _in_place(op: engine.Op, doc: str) -> Any:
+    def method(self: Any, other: Any) -> Any:
+        return update(op, self, (other,))
+
+    method.__doc__ = doc
+    return method
+
+
+class Tensor(TensorCore):
+    """An array that remembers how it was computed.
+
+    Args:
+        data: numbers, nested lists of them, an array or a Tensor; copied. The dtype is the default one (float32), as
+            in PyTorch's ``torch.Tensor``; `tensor` infers it instead.
+        requires_grad: whether operations on it are recorded.
+
+    >>> x = Tensor([1.0, 2.0, 3.0], requires_grad=True)
+    >>> (x * x).sum().backward()
+    >>> x.grad
+    tensor([2., 4., 6.])
+    """
+
+    __slots__ = ()
+    __array_ufunc__ = engine.array_ufunc
+    __array_function__ = engine.array_function
+    __array_priority__ = 1000
+
+    def __init__(self, data: Any = (), *, requires_grad: bool = False) -> None:
+        if isinstance(data, TensorCore):
+            data = data.array
+        self.array = np.array(data, dtype=get_default_dtype())
+        self.node = None
+        self._grad = None
+        self.view = None
+        if requires_grad:
+            self.requires_grad = True
+
+    # ---------------------------------------------------------------- what it is
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The sides of the array."""
+        return self.array.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.array.dtype
+
+    @property
+    def ndim(self) -> int:
+        return self.array.ndim
+
+    @property
+    def device(self) -> str:
+        """Always ``"cpu"``."""
+        return "cpu"
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether no recorded op made this tensor; only leaves accumulate `grad`."""
+        return self.node is None or isinstance(self.node, Leaf)
+
+    @property
+    def grad_fn(self) -> Node | None:
+        """The node that made this tensor; None for a leaf."""
+        return None if self.is_leaf else self.node
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The gradient that `backward` accumulated here, or None."""
+        return self._grad  # type: ignore[return-value]
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if value is not None:
+            if not isinstance(value, TensorCore):
+                raise DtypeError(f"a gradient must be a Tensor or None, got {type(value).__name__}{here()}")
+            if value.array.shape != self.array.shape:
+                raise ShapeError(f"a gradient of shape {value.array.shape} for a tensor of {self.array.shape}{here()}")
+        self._grad = value
+
+    @property
+    def data(self) -> Tensor:
+        """A detached Tensor on the same memory. Assigning replaces this tensor's memory."""
+        return wrap(self.array)
+
+    @data.setter
+    def data(self, value: Any) -> None:
+        array = value.array if isinstance(value, TensorCore) else np.asarray(value)
+        self.array = array
+        if isinstance(self.node, Leaf):
+            self.node.shape, self.node.dtype = array.shape, array.dtype
+
+    @property
+    def _version(self) -> int:
+        return version(self.array)
+
+    def size(self, dim: int | None = None) -> Any:
+        """The shape, or one side of it."""
+        return self.shape if dim is None else self.shape[dim]
+
+    def dim(self) -> int:
+        """The number of dimensions."""
+        return self.array.ndim
+
+    def numel(self) -> int:
+        """The number of elements."""
+        return self.array.size
+
+    def element_size(self) -> int:
+        """Bytes of one element."""
+        return self.array.itemsize
+
+    def is_floating_point(self) -> bool:
+        return self.array.dtype.kind == "f"
+
+    def is_contiguous(self) -> bool:
+        return bool(self.array.flags.c_contiguous)
+
+    def __len__(self) -> int:
+        if not self.array.ndim:
+            raise DtypeError(f"a 0-d tensor has no length{here()}")
+        return len(self.array)
+
+    def __repr__(self) -> str:
+        body = np.array2string(self.array, separator=", ", prefix="tensor(", floatmode="maxprec_equal", precision=4)
+        notes = ""
+        if self.dtype not in (get_default_dtype(), np.dtype(np.int64), np.dtype(bool)) or not self.array.size:
+            notes += f", dtype={self.dtype}"
+        if self.node is not None:
+            notes += ", requires_grad=True" if self.is_leaf else f", grad_fn=<{self.node.op.name}>"
+        return f"tensor({body}{notes})"
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if self.array.ndim == 0 and spec else repr(self)
+
+    __hash__ = object.__hash__
+
+    # ---------------------------------------------------------------- gradients
+
+    def backward(
+        self,
+        gradient: Tensor | None = None,
+        retain_graph: bool | None = None,
+        create_graph: bool = False,
+        inputs: Sequence[Tensor] | Tensor | None = None,
+    ) -> None:
+        """Add the gradient of this tensor to the ``.grad`` of the leaves that it depends on.
+
+        Args:
+            gradient: the upstream gradient, of this tensor's shape; 1 for a tensor of one element.
+            retain_graph: keep what the graph saved, to go backward through it again; ``create_graph`` by default.
+            create_graph: record the backward pass too, for gradients of gradients.
+            inputs: accumulate into these tensors only.
+
+        Raises:
+            GraphError: the tensor is not tracked, has several elements and no ``gradient`` is given, or its graph has
+                been freed.
+
+        >>> from autograd_ff import tensor
+        >>> w = tensor([3.0], requires_grad=True)
+        >>> (w**2).backward()
+        >>> w.grad
+        tensor([6.])
+        """
+        from ..autograd.differentiate import backward
+
+        backward(self, gradient, retain_graph=retain_graph, create_graph=create_graph, inputs=inputs)
+
+    def detach(self) -> Tensor:
+        """A Tensor on the same memory, cut from the graph."""
+        return wrap(self.array)
+
+    def detach_(self) -> Tensor:
+        """Cut this tensor itself from the graph."""
+        if self.view is not None:
+            raise GraphError(f"a view cannot be detached in place; use x = x.detach().{here()}")
+        self.node = None
+        return self
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Set `requires_grad`; returns the tensor."""
+        self.requires_grad = requires_grad
+        return self
+
+    def retain_grad(self) -> None:
+        """Keep the gradient of this tensor in ``.grad`` although it is not a leaf."""
+        if self.node is None:
+            raise GraphError(f"this tensor does not require grad, so it has no gradient to retain.{here()}")
+        if not isinstance(self.node, Leaf):
+            import weakref
+
+            hooks_of(self.node).retaining = weakref.ref(self)
+
+    @property
+    def retains_grad(self) -> bool:
+        """Whether `retain_grad` was called on this non-leaf."""
+        hooks = None if self.node is None else self.node.hooks
+        return hooks is not None and hooks.retaining is not None and hooks.retaining() is self
+
+    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> HookHandle:
+        """Call ``hook(gradient)`` when this tensor's gradient is known; what it returns, if anything, replaces it.
+
+        A hook that holds this tensor keeps its graph alive until Python's cycle collector runs.
+        """
+        if self.node is None:
+            raise GraphError(f"this tensor does not require grad, so there is no gradient to hook.{here()}")
+        return add_hook(self.node, hook)
+
+    def register_post_accumulate_grad_hook(self, hook: Callable[[Tensor], None]) -> HookHandle:
+        """Call ``hook(tensor)`` after a backward pass has updated this leaf's ``.grad``."""
+        if not isinstance(self.node, Leaf):
+            raise GraphError(f"only a leaf that requires grad accumulates a gradient.{here()}")
+        return add_hook(self.node, hook, after=True)
+
+    # ---------------------------------------------------------------- to Python and NumPy
+
+    def numpy(self) -> np.ndarray:
+        """The array itself, on the same memory; for a tensor that is not tracked."""
+        if self.node is not None:
+            raise GraphError(f"numpy() of a tracked tensor would cut the gradient; use x.detach().numpy().{here()}")
+        note_read(self, "numpy")
+        return self.array
+
+    def item(self) -> Any:
+        """The one element as a Python number."""
+        if self.array.size != 1:
+            raise ShapeError(f"item() needs a tensor of one element, this one has shape {self.shape}{here()}")
+        note_read(self, "item")
+        return self.array.item()
+
+    def tolist(self) -> Any:
+        """Nested Python lists."""
+        note_read(self, "tolist")
+        return self.array.tolist()
+
+    def __bool__(self) -> bool:
+        if self.array.size != 1:
+            raise ShapeError(
+                f"the truth of a tensor of shape {self.shape} is ambiguous; use .any() or .all(){here()}"
+            )
+        note_read(self, "bool")
+        return bool(self.array.item())
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __index__(self) -> int:
+        if self.array.dtype.kind not in "iub":
+            raise DtypeError(f"only an integer tensor can be an index, this one is {self.dtype}{here()}")
+        return int(self.item())
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if not self.array.ndim:
+            raise DtypeError(f"a 0-d tensor cannot be iterated over{here()}")
+        return iter([self[position] for position in range(len(self.array))])
+
+    def __contains__(self, value: Any) -> bool:
+        return bool((self.array == (value.array if isinstance(value, TensorCore) else value)).any())
+
+    # ---------------------------------------------------------------- operators
+
+    __add__ = _binary(elementwise.add, "``self + other``, broadcasting.")
+    __radd__ = _reflected(elementwise.add, "``other + self``.")
+    __sub__ = _binary(elementwise.subtract, "``self - other``, broadcasting.")
+    __rsub__ = _reflected(elementwise.subtract, "``other - self``.")
+    __mul__ = _binary(elementwise.multiply, "``self * other``, broadcasting.")
+    __rmul__ = _reflected(elementwise.multiply, "``other * self``.")
+    __truediv__ = _binary(elementwise.divide, "``self / other``, broadcasting.")
+    __rtruediv__ = _reflected(elementwise.divide, "``other / self``.")
+    __floordiv__ = _binary(elementwise.floor_divide, "``self // other``, broadcasting.")
+    __rfloordiv__ = _reflected(elementwise.floor_divide, "``other // self``.")
+    __mod__ = _binary(elementwise.remainder, "``self % other``, broadcasting.")
+    __rmod__ = _reflected(elementwise.remainder, "``other % self``.")
+    __matmul__ = _binary(linalg.matmul, "Matrix product, batched over leading dimensions.")
+    __rmatmul__ = _reflected(linalg.matmul, "``other @ self``.")
+    __rpow__ = _reflected(elementwise.power, "``other ** self``.")
+
+    def __pow__(self, exponent: Any) -> Tensor:
+        """``self ** exponent``, broadcasting."""
+        if isinstance(exponent, (int, float)) and not isinstance(exponent, bool) and exponent == 2:
+            return apply(elementwise.square, (self,))  # np.power is many times slower
+        return apply(elementwise.power, (self, exponent))
+
+    def __neg__(self) -> Tensor:
+        return apply(elementwise.negative, (self,))
+
+    def __pos__(self) -> Tensor:
+        return self
+
+    def __abs__(self) -> Tensor:
+        return apply(elementwise.absolute, (self,))
+
+    __iadd__ = _in_place(elementwise.add, "``self += other`` in place.")
+    __isub__ = _in_place(elementwise.subtract, "``self -= other`` in place.")
+    __imul__ = _in_place(elementwise.multiply, "``self *= other`` in place.")
+    __itruediv__ = _in_place(elementwise.divide, "``self /= other`` in place.")
+    __ipow__ = _in_place(elementwise.power, "``self **= other`` in place.")
+
+    __eq__ = _binary(engine.OPS["equal"], "Elementwise ``self == other``.")
+    __ne__ = _binary(engine.OPS["not_equal"], "Elementwise ``self != other``.")
+    __lt__ = _binary(engine.OPS["less"], "Elementwise ``self < other``.")
+    __le__ = _binary(engine.OPS["less_equal"], "Elementwise ``self <= other``.")
+    __gt__ = _binary(engine.OPS["greater"], "Elementwise ``self > other``.")
+    __ge__ = _binary(engine.OPS["greater_equal"], "Elementwise ``self >= other``.")
+    __and__ = _binary(engine.OPS["bitwise_and"], "Elementwise ``self & other``, of booleans or integers.")
+    __or__ = _binary(engine.OPS["bitwise_or"], "Elementwise ``self | other``, of booleans or integers.")
+    __xor__ = _binary(engine.OPS["bitwise_xor"], "Elementwise ``self ^ other``, of booleans or integers.")
+
+    def __invert__(self) -> Tensor:
+        """Elementwise ``~self``, of booleans or integers."""
+        return apply(engine.OPS["invert"], (self,))
+
+    # ---------------------------------------------------------------- indexing
+
+    def __getitem__(self, index: Any) -> Tensor:
+        index = plain_index(index)
+        return apply(indexing.select(self, index), (self,), {"index": index})
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        set_item(self, plain_index(index), value)
+
+    def add_(self, other: Any, *, alpha: float = 1) -> Tensor:
+        """Add ``alpha * other`` in place."""
+        return update(elementwise.add, self, (other if alpha == 1 else other * alpha,))
+
+    def copy_(self, source: Any) -> Tensor:
+        """Overwrite with the values of ``source``, broadcast to this shape."""
+        return assign(self, source)
+
+
+def plain_index(index: Any) -> Any:
+    """An index with Tensors in it replaced by their arrays."""
+    if isinstance(index, TensorCore):
+        if index.array.dtype.kind not in "biu":
+            raise DtypeError(f"an index must be integers or booleans, not {index.array.dtype}{here()}")
+        note_read(index, "index")
+        return index.array
+    if isinstance(index, tuple):
+        return tuple(plain_index(part) for part in index)
+    if isinstance(index, list):
+        return np.asarray([plain_index(part) for part in index]) if index else np.zeros(0, dtype=np.intp)
+    return index
+
+
+engine.set_tensor_class(Tensor)
