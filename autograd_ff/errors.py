@@ -15,7 +15,9 @@ __all__ = [
     "FileFormatError",
     "GraphError",
     "InplaceError",
+    "ModuleError",
     "NoRuleError",
+    "OptimizerError",
     "RegistrationError",
     "ShapeError",
     "StateDictError",
@@ -50,12 +52,23 @@ class NoRuleError(AutogradError, TypeError):
     """A NumPy function, method or keyword that has no derivative rule, applied to a Tensor."""
 
 
+class ModuleError(AutogradError, AttributeError, TypeError, KeyError):
+    """A module used in a way that cannot work: before ``super().__init__()``, or with a name or a child unfit for it."""
+
+    def __str__(self) -> str:  # KeyError would print the repr of its message
+        return str(self.args[0]) if self.args else ""
+
+
 class AnomalyError(AutogradError):
     """A NaN or an infinity, found by `detect_anomaly`."""
 
 
 class RegistrationError(AutogradError, TypeError):
     """A derivative rule that cannot enter the op table."""
+
+
+class OptimizerError(AutogradError, ValueError, TypeError):
+    """Parameters, options or a schedule that an optimizer cannot work with."""
 
 
 class StateDictError(AutogradError, KeyError):

@@ -1,6 +1,19 @@
-"""Differentiation: `grad`, `backward`, users' own `Function`, grad modes."""
+"""Differentiation: `grad`, `backward`, users' own `Function`, anomaly detection, grad modes."""
 
-from .differentiate import backward, grad
 from ..engine import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from .anomaly import detect_anomaly
+from .differentiate import backward, grad
+from .function import Function, FunctionContext, once_differentiable
 
-__all__ = ["backward", "enable_grad", "grad", "is_grad_enabled", "no_grad", "set_grad_enabled"]
+__all__ = [
+    "Function",
+    "FunctionContext",
+    "backward",
+    "detect_anomaly",
+    "enable_grad",
+    "grad",
+    "is_grad_enabled",
+    "no_grad",
+    "once_differentiable",
+    "set_grad_enabled",
+]

@@ -35,8 +35,8 @@ def _roots(outputs: tuple[Any, ...], gradients: tuple[Any, ...]) -> tuple[list[N
                 f"no_grad or after detach().{here()}\n"
                 "  Make the inputs with requires_grad=True before computing it."
             )
-        if output.view is not None:
-            output.view.check()
+        if output.view_of is not None:
+            output.view_of.check()
         given = gradients[position] if gradients else None
         if given is None:
             if output.array.size != 1:
@@ -90,10 +90,9 @@ def backward(
     for tensor in targets:
         if tensor.node is None:
             raise GraphError(f"one of the inputs does not require grad{here()}")
-        tensor.retain_grad()
     run_backward(
         nodes, seeds, wanted=[tensor.node for tensor in targets], retain_graph=keep, create_graph=create_graph,
-        accumulate=True,
+        accumulate=targets,
     )  # fmt: skip
 
 

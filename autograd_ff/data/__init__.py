@@ -1,1 +1,29 @@
-"""To come."""
+"""Datasets, the loader that makes batches of them, and transforms.
+
+from autograd_ff import datasets, transforms
+from autograd_ff.data import DataLoader
+
+train = datasets.MNIST(train=True, transform=transforms.ToTensor())
+for images, labels in DataLoader(train, batch_size=64, shuffle=True):
+    ...
+"""
+
+from . import datasets, transforms
+from .collate import default_collate, default_convert
+from .dataset import ConcatDataset, Dataset, IterableDataset, Subset, TensorDataset, random_split
+from .idx import read_idx
+from .loader import DataLoader
+from .sampler import (
+    BatchSampler,
+    RandomSampler,
+    Sampler,
+    SequentialSampler,
+    SubsetRandomSampler,
+    WeightedRandomSampler,
+)
+
+__all__ = [
+    "BatchSampler", "ConcatDataset", "DataLoader", "Dataset", "IterableDataset", "RandomSampler", "Sampler",
+    "SequentialSampler", "Subset", "SubsetRandomSampler", "TensorDataset", "WeightedRandomSampler", "datasets",
+    "default_collate", "default_convert", "random_split", "read_idx", "transforms",
+]  # fmt: skip

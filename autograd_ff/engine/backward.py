@@ -23,6 +23,7 @@ from .dispatch import SELECT, apply, explain, make_node, select_node
 from .node import FREED, Leaf, Node
 from .op import Op
 from .domain import REAL
+from .promotion import F16, F32
 from .register import primitive
 from .site import at, here
 from .state import LOCAL, Scope, enable_grad, no_grad
@@ -42,32 +43,35 @@ def run_backward(
     wanted: Sequence[Node] | None = None,
     retain_graph: bool = False,
     create_graph: bool = False,
-    accumulate: bool = False,
+    accumulate: Sequence[TensorCore] = (),
 ) -> dict[Node, Any]:
     """Push ``seeds`` (Tensors) back from ``roots``.
 
     Without ``wanted``, gradients accumulate in the ``.grad`` of all leaves. With it, only what lies on a path to those
-    nodes is walked, and their gradients are returned as Tensors (and accumulated too, where ``accumulate``).
+    nodes is walked, and their gradients are returned as Tensors, and added to the ``.grad`` of those in ``accumulate``.
     """
     on_tensors = create_graph or any(one.traces_backward for one in LOCAL.state.observers or ())
     order, on_path = _order(roots, wanted)
     walk = _Walk(on_tensors, create_graph, retain_graph, on_path)
     found: dict[Node, Any] = {}
     targets = None if wanted is None else set(wanted)
+    into = {tensor.node: tensor for tensor in accumulate}
     for root, seed in zip(roots, seeds, strict=True):
-        walk.add(root, seed if on_tensors else seed.array)
+        # A copy: the seed may be some leaf's .grad, which this very pass adds to.
+        walk.add(root, seed if on_tensors else np.array(seed.array))
     for node in order:
         gradient = walk.pending.pop(node, None)
         if gradient is None:
             continue
         if node.hooks is not None and not isinstance(gradient, list):
-            gradient = _call_hooks(node, gradient, on_tensors)
-        if targets is not None and node in targets:
+            gradient = _call_hooks(node, gradient, on_tensors, into.get(node))
+        if targets is None:
+            if isinstance(node, Leaf):
+                _accumulate(node, node.tensor(), gradient, create_graph)
+        elif node in targets:
+            if node in into:
+                _accumulate(node, into[node], gradient, create_graph)
             found[node] = gradient if on_tensors else wrap(gradient)
-            if accumulate:
-                _accumulate(node, gradient, create_graph)
-        elif targets is None and isinstance(node, Leaf):
-            _accumulate(node, gradient, create_graph)
         if node.parents:
             walk.through(node, gradient)
     return found
@@ -78,11 +82,12 @@ def _order(roots: Sequence[Node], wanted: Sequence[Node] | None) -> tuple[list[N
 
     A parent is always older than its children, so sorting by number is a topological order.
     """
+    oldest = 0 if wanted is None else min((node.number for node in wanted), default=0)  # nothing older leads to one
     seen: set[Node] = set(roots)
     stack = list(seen)
     while stack:
         for parent in stack.pop().parents:
-            if parent is not None and parent not in seen:
+            if parent is not None and parent not in seen and parent.number >= oldest:
                 seen.add(parent)
                 stack.append(parent)
     if wanted is None:
@@ -109,6 +114,11 @@ class _Walk:
     def through(self, node: Node, gradient: Any) -> None:
         """Run the rules of one node and hand the results to its parents."""
         op = node.op
+        needs = tuple(
+            parent is not None and (self.on_path is None or parent in self.on_path) for parent in node.parents
+        )
+        if not any(needs):  # a wanted node: its gradient is all that was asked for
+            return
         if op is SELECT:
             self._add_output(node, gradient)
             return
@@ -122,9 +132,6 @@ class _Walk:
             message = node.stale()
             if message is not None:
                 raise InplaceError(message)
-        needs = tuple(
-            parent is not None and (self.on_path is None or parent in self.on_path) for parent in node.parents
-        )
         gradients = self._input_gradients(node, gradient, needs)
         observers = LOCAL.state.observers
         for position, (parent, value) in enumerate(zip(node.parents, gradients, strict=True)):
@@ -140,9 +147,9 @@ class _Walk:
     def _input_gradients(self, node: Node, gradient: Any, needs: tuple[bool, ...]) -> list[Any]:
         op = node.op
         if isinstance(gradient, list):
-            gradient = tuple(_zeros_for(node, position) if one is None else one for position, one in enumerate(gradient))
-            if self.on_tensors:
-                gradient = tuple(wrap(one) if isinstance(one, np.ndarray) else one for one in gradient)
+            if op.pullback is None:  # a Function decides itself what it wants for an output without a gradient
+                gradient = [zeros_for(node, position) if one is None else one for position, one in enumerate(gradient)]
+            gradient = tuple(wrap(one) if self.on_tensors and isinstance(one, np.ndarray) else one for one in gradient)
         state = LOCAL.state
         outer, mode = state.scope, state.grad_enabled
         state.scope = Scope("backward", op.name, op.name, node.code, node.offset, node.scope)
@@ -168,7 +175,9 @@ class _Walk:
         """A user's Function: it always works on Tensors."""
         assert op.pullback is not None
         if not self.on_tensors:
-            gradient = tuple(wrap(one) for one in gradient) if isinstance(gradient, tuple) else wrap(gradient)
+            several = isinstance(gradient, tuple)
+            lifted = tuple(None if one is None else wrap(one) for one in (gradient if several else (gradient,)))
+            gradient = lifted if several else lifted[0]
         results = op.pullback(node, gradient, needs, self.create_graph)
         if not self.on_tensors:
             return [one.array if isinstance(one, TensorCore) else one for one in results]
@@ -194,8 +203,11 @@ class _Walk:
         """A gradient in the shape and dtype of its input: broadcasting undone, the dtype cast."""
         if isinstance(value, Scatter):
             return value
-        if not self.on_tensors and value.__class__ is not np.ndarray:
-            value = np.asarray(value)
+        if not self.on_tensors:
+            if value.__class__ is not np.ndarray:
+                value = np.asarray(value)
+        elif not isinstance(value, TensorCore):
+            value = wrap(np.asarray(value))
         if value.shape != parent.shape:
             if not node.op.broadcasts or not _broadcasts_to(parent.shape, value.shape):
                 name = node.op.saved_name(position) if node.op.pullback is None else f"input {position}"
@@ -259,6 +271,8 @@ def _mode(create_graph: bool) -> Any:
 
 def unbroadcast(gradient: Any, shape: tuple[int, ...]) -> Any:
     """Sum a gradient over the dimensions along which its input was broadcast."""
+    if gradient.dtype == F16 and not isinstance(gradient, TensorCore):
+        gradient = gradient.astype(F32)  # a sum of float16 is computed in float32, as everywhere
     extra = len(gradient.shape) - len(shape)
     if extra:
         gradient = np.sum(gradient, axis=tuple(range(extra)))
@@ -274,7 +288,7 @@ def _broadcasts_to(shape: tuple[int, ...], larger: tuple[int, ...]) -> bool:
     )
 
 
-def _zeros_for(node: Node, position: int) -> np.ndarray:
+def zeros_for(node: Node, position: int) -> np.ndarray:
     return np.zeros(node.shape[position], node.dtype[position])  # type: ignore[index]
 
 
@@ -310,7 +324,7 @@ def _through_definition(op: Op, node: Node, gradient: Any, needs: tuple[bool, ..
     return [None if edge is None else found.get(edge) for edge in aliases]
 
 
-def _call_hooks(node: Node, gradient: Any, on_tensors: bool) -> Any:
+def _call_hooks(node: Node, gradient: Any, on_tensors: bool, accumulating: TensorCore | None) -> Any:
     hooks = node.hooks
     assert hooks is not None
     for hook in list(hooks.before.values()):
@@ -326,18 +340,14 @@ def _call_hooks(node: Node, gradient: Any, on_tensors: bool) -> Any:
         gradient = replaced if on_tensors else replaced.array.astype(node.dtype, copy=False)
     if hooks.retaining is not None and not isinstance(node, Leaf):
         tensor = hooks.retaining()
-        if tensor is not None:
+        if tensor is not None and tensor is not accumulating:
             kept = gradient if on_tensors else wrap(np.array(gradient))
             tensor._grad = kept if tensor._grad is None else tensor._grad + kept
     return gradient
 
 
-def _accumulate(node: Node, gradient: Any, create_graph: bool) -> None:
-    """Add a gradient to the ``.grad`` of the tensor that a leaf (or a retaining node) stands for."""
-    if isinstance(node, Leaf):
-        tensor = node.tensor()
-    else:
-        tensor = node.hooks.retaining() if node.hooks is not None and node.hooks.retaining is not None else None
+def _accumulate(node: Node, tensor: Any, gradient: Any, create_graph: bool) -> None:
+    """Add a gradient to the ``.grad`` of the tensor that a node stands for, if that tensor still lives."""
     if tensor is None:
         return
     if gradient.shape != tensor.array.shape:

@@ -9,11 +9,11 @@ import numpy as np
 
 from .dispatch import apply
 from .domain import BOOLEAN, REAL, Call, Draw
-from .op import NONDIFFERENTIABLE
+from .op import NONDIFFERENTIABLE, OPS
 from .register import primitive
 from .tensor import TensorCore
 
-__all__ = ["Geometry", "Scatter", "cast", "cast_to_integers", "copy", "index_add", "is_basic", "write", "write_index", "write_view"]
+__all__ = ["Geometry", "Scatter", "cast", "cast_to_integers", "copy", "index_add", "is_basic", "keep_array", "write", "write_index", "write_view"]
 
 
 def _draw_cast(draw: Draw) -> Call:
@@ -54,6 +54,16 @@ def is_basic(index: Any) -> bool:
         or (isinstance(part, (int, np.integer)) and not isinstance(part, (bool, np.bool_)))
         for part in parts
     )  # fmt: skip
+
+
+def keep_array(index: Any) -> tuple[Any, ...]:
+    """An index as a tuple with an Ellipsis, so that NumPy returns a 0-d view where it would return a scalar.
+
+    >>> keep_array(0), keep_array((slice(2), ...))
+    ((0, Ellipsis), (slice(None, 2, None), Ellipsis))
+    """
+    parts = index if isinstance(index, tuple) else (index,)
+    return parts if any(part is Ellipsis for part in parts) else (*parts, Ellipsis)
 
 
 class Scatter:
@@ -115,9 +125,10 @@ class Geometry:
 
     def outside(self, shape: tuple[int, ...]) -> np.ndarray:
         """True where the base is not covered by the view."""
-        mask = np.ones(math.prod(shape), dtype=bool).reshape(shape)
-        self(mask)[...] = False
-        return mask
+        # By numbers and not by writing through the view: a base in another memory order need not have the same views.
+        mask = np.ones(math.prod(shape), dtype=bool)
+        mask[self(np.arange(mask.size).reshape(shape))] = False
+        return mask.reshape(shape)
 
     def __repr__(self) -> str:
         return " ".join(f"{op.name}{params}" for op, params in self.steps)
@@ -155,21 +166,9 @@ def _write_view(base: Any, value: Any, geometry: Any) -> Any:
 def _draw_write_view(draw: Draw) -> Call:
     shape = draw.shape(min_dims=1)
     low = draw.integer(0, shape[0] - 1)
-    step = (_take_slice, {"index": slice(low, shape[0])})
+    step = (OPS["slice"], {"index": slice(low, shape[0])})  # entered by the rules, long before anything is drawn
     return Call((draw.array(shape), draw.array(shape[1:])), {"geometry": Geometry((step,))})
 
-
-class _TakeSlice:
-    """A view op for the sampler of `write_view`."""
-
-    name = "slice"
-
-    @staticmethod
-    def forward(base: Any, index: Any) -> Any:
-        return base[index]
-
-
-_take_slice = _TakeSlice()
 
 write_view = primitive(
     _write_view,
@@ -203,11 +202,22 @@ def _draw_write_index(draw: Draw) -> Call:
     return Call((draw.array(shape), draw.array(())), {"index": index})
 
 
+def _values_gradient(g, meta_x, index):
+    """The gradient at the places written; none for a value that a later one at the same place overwrote."""
+    if isinstance(index, np.ndarray) and index.dtype == bool:
+        return g[index]
+    order = np.zeros(meta_x.shape, dtype=np.intp)
+    places = order[index]
+    numbers = np.arange(places.size).reshape(places.shape)
+    order[index] = numbers
+    return np.where(order[index] == numbers, g[index], np.zeros((), meta_x.dtype))
+
+
 # ``t[mask] = v`` and ``t[[0, 2]] = v``: the new value of t, which `write` then puts in place.
 write_index = primitive(
     _write_index,
     lambda g, index, meta_x: np.where(_outside_index(meta_x.shape, index), g, np.zeros((), meta_x.dtype)),
-    lambda g, index: g[index],
+    _values_gradient,
     name="write_index",
     inputs=("x", "values"),
     params={"index": None},

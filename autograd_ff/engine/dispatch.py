@@ -15,7 +15,7 @@ from ..errors import AutogradError, DimensionError, DtypeError, ShapeError
 from . import tensor as _tensor
 from . import versions
 from .node import Meta, Node
-from .op import NONDIFFERENTIABLE, TABLE, Op
+from .op import NONDIFFERENTIABLE, TABLE, Op, find
 from .promotion import F32, F64, SCALARS, promote
 from .site import here
 from .state import LOCAL, ThreadState, scope
@@ -48,7 +48,7 @@ def apply(op: Op, inputs: tuple[Any, ...], params: dict[str, Any] = NO_PARAMS) -
             parents.append(node)
             if node is not None:
                 mask += bit
-            if value.view is not None:
+            if value.view_of is not None:
                 views = True
         else:
             arrays.append(value)
@@ -70,16 +70,16 @@ def apply(op: Op, inputs: tuple[Any, ...], params: dict[str, Any] = NO_PARAMS) -
         raise explain(error, op, arrays, params) from error
     if out.__class__ is not _ndarray or back is not None:
         if op.residuals or op.outputs > 1:
-            return _finish_several(op, inputs, arrays, parents, params, out, mask, state)
-        out = np.asarray(out, dtype=back)  # a reduction's NumPy scalar becomes a 0-d array here
+            return _finish_several(op, inputs, arrays, parents, params, out, back, mask, state)
+        out = _cast_back(np.asarray(out), back)  # a reduction's NumPy scalar becomes a 0-d array here
     if views and state.grad_enabled:
         for value in inputs:
-            if isinstance(value, TensorCore) and value.view is not None:
-                value.view.check()
+            if isinstance(value, TensorCore) and value.view_of is not None:
+                value.view_of.check()
     tensor = _new(_tensor._class)
     tensor.array = out
     tensor._grad = None
-    tensor.view = None
+    tensor.view_of = None
     if mask and state.grad_enabled and op.differentiable:
         node = _new(Node)
         node.op = op
@@ -120,12 +120,19 @@ def _as_value(value: Any) -> Any:
     """An array of anything that is neither an array, nor a Python scalar, nor None."""
     if value is None or value.__class__ is _ndarray or value.__class__ in SCALARS:
         return value
+    if isinstance(value, np.generic) and value.dtype.kind in "biuf":
+        return value.item()  # NumPy's scalars count as Python's do
     if isinstance(value, np.ndarray) and type(value) is not _ndarray and isinstance(value, np.ma.MaskedArray):
         raise DtypeError(f"a masked array has no place in a graph; fill it first: x.filled(0).{here()}")
     array = np.asarray(value)
     if array.dtype.kind not in "buifc":
         raise DtypeError(f"{type(value).__name__} cannot be part of a computation on Tensors.{here()}")
     return array
+
+
+def _cast_back(out: np.ndarray, dtype: Any) -> np.ndarray:
+    """A float32 result in the float16 of the inputs that it was computed from; a mask or an index stays as it is."""
+    return out.astype(dtype) if dtype is not None and out.dtype == F32 else out
 
 
 def make_node(op: Op, parents: Any, params: dict[str, Any], shape: Any, dtype: Any, saved: Any = None) -> Node:
@@ -152,14 +159,15 @@ def notify(state: ThreadState, op: Op, inputs: list[Any], params: dict[str, Any]
 
 
 def _finish_several(
-    op: Op, inputs: Any, arrays: list[Any], parents: list[Any], params: Any, result: Any, mask: int, state: ThreadState
-) -> Any:
+    op: Op, inputs: Any, arrays: list[Any], parents: list[Any], params: Any, result: Any, back: Any, mask: int,
+    state: ThreadState,
+) -> Any:  # fmt: skip
     """The rest of `apply` for an op with several outputs or with residuals."""
     parts = tuple(None if part is None else np.asarray(part) for part in result)
-    outs, residuals = parts[: op.outputs], parts[op.outputs :]
+    outs, residuals = tuple(_cast_back(out, back) for out in parts[: op.outputs]), parts[op.outputs :]
     for value in inputs:
-        if isinstance(value, TensorCore) and value.view is not None and state.grad_enabled:
-            value.view.check()
+        if isinstance(value, TensorCore) and value.view_of is not None and state.grad_enabled:
+            value.view_of.check()
     node = None
     seen = list(arrays)
     if mask and state.grad_enabled and op.differentiable:
@@ -199,13 +207,13 @@ def select_node(node: Node, position: int, out: Any) -> Node:
 def _note_view(op: Op, tensor: TensorCore, source: Any, params: dict[str, Any], state: ThreadState) -> None:
     if not isinstance(source, TensorCore) or not np.may_share_memory(tensor.array, source.array):
         return
-    before = source.view
+    before = source.view_of
     sealed = None if state.grad_enabled else "it was made under no_grad"
     if before is None:
-        tensor.view = View(source, ((op, params),), sealed)
+        tensor.view_of = View(source, ((op, params),), sealed)
     else:
-        tensor.view = View(before.base, (*before.steps, (op, params)), sealed or before.sealed)
-        tensor.view.base_node = before.base_node
+        tensor.view_of = View(before.base, (*before.steps, (op, params)), sealed or before.sealed)
+        tensor.view_of.base_node = before.base_node
 
 
 def run_composite(op: Op, inputs: tuple[Any, ...], params: dict[str, Any] = NO_PARAMS) -> Any:
@@ -267,7 +275,7 @@ SELECT = Op(
 
 def array_ufunc(self: TensorCore, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
     """NumPy's door for ufuncs: ``np.exp(t)``, ``array * t``, ``np.add.reduce(t)``."""
-    op = TABLE.get((ufunc, method))
+    op = TABLE.get((ufunc, method)) or find(ufunc, method)
     if op is None:
         name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
         raise no_rule(f"np.{name} of a Tensor")
@@ -278,10 +286,28 @@ def array_ufunc(self: TensorCore, ufunc: np.ufunc, method: str, *inputs: Any, **
     return apply(op, inputs, kwargs)
 
 
+# NumPy's questions about arrays, whose answers are no part of a computation: numbers, dtypes, truth values.
+_OF_THE_ARRAY = {
+    np.shape, np.ndim, np.size, np.result_type, np.can_cast, np.iscomplexobj, np.isrealobj, np.may_share_memory,
+    np.shares_memory, np.array_equal, np.array_equiv, np.allclose, np.array_repr, np.array_str,
+}  # fmt: skip
+
+
+def _arrays(value: Any) -> Any:
+    """Arguments with the arrays of Tensors in their places."""
+    if isinstance(value, TensorCore):
+        return value.array
+    if isinstance(value, (list, tuple)):
+        return type(value)([_arrays(one) for one in value])
+    return {key: _arrays(one) for key, one in value.items()} if isinstance(value, dict) else value
+
+
 def array_function(self: TensorCore, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
     """NumPy's door for its other functions: ``np.sum(t)``, ``np.where(m, t, 0)``."""
     op = TABLE.get((function, "__call__"))
     if op is None:
+        if function in _OF_THE_ARRAY:
+            return function(*_arrays(args), **_arrays(kwargs))
         module = getattr(function, "__module__", "numpy")
         raise no_rule(f"{module.replace('numpy', 'np', 1)}.{function.__name__} of a Tensor")
     inputs, params = op.bind(args, kwargs)

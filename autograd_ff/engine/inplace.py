@@ -20,29 +20,33 @@ import numpy as np
 
 from ..errors import DtypeError, InplaceError, ShapeError
 from . import versions
-from .core_ops import Geometry, is_basic, write, write_index, write_view
-from .dispatch import NO_PARAMS, apply, make_node, notify
+from .core_ops import Geometry, is_basic, keep_array, write, write_index, write_view
+from .dispatch import NO_PARAMS, apply, explain, make_node, notify
 from .node import Leaf, Node, hooks_of
 from .op import Op
 from .promotion import SCALARS, promote_types, rank
-from .site import here
+from .site import calling_code, here
 from .state import LOCAL
 from .tensor import TensorCore, View
 
-__all__ = ["assign", "set_item", "update"]
+__all__ = ["assign", "check_recordable", "replace_node", "set_item", "update"]
 
 
 def update(op: Op, target: TensorCore, others: tuple[Any, ...], params: dict[str, Any] = NO_PARAMS) -> Any:
     """``target = op(target, *others)`` in target's own memory."""
     _check_writable(target)
     result = apply(op, (target, *others), params)
+    if target.array.dtype.kind == "b" and result.array.dtype.kind != "b":
+        _refuse_cast(result.array.dtype, target.array.dtype)
     node = result.node
-    if node is not None and node.saved is not None:
-        # What the rule of this very op reads is the value before the write.
-        node.saved = [
-            value.copy() if isinstance(value, np.ndarray) and np.may_share_memory(value, target.array) else value
-            for value in node.saved
-        ]
+    if node is not None:
+        _place(node, None)
+        if node.saved is not None:
+            # What the rule of this very op reads is the value before the write.
+            node.saved = [
+                value.copy() if isinstance(value, np.ndarray) and np.may_share_memory(value, target.array) else value
+                for value in node.saved
+            ]
     return assign(target, result)
 
 
@@ -55,82 +59,113 @@ def assign(target: TensorCore, value: Any) -> Any:
     _check_cast(target, value, array)
     _check_shape(target, array)
     state = LOCAL.state
-    node = value.node if isinstance(value, TensorCore) else None
-    view = target.view
+    node = None
+    if isinstance(value, TensorCore):
+        node = value.node
+        if value.view_of is not None and state.grad_enabled:
+            value.view_of.check()
+    view = target.view_of
+    if view is not None and not np.may_share_memory(target.array, view.base.array):
+        view = target.view_of = None  # the base was given other data since
     base = target if view is None else view.base
     if not state.grad_enabled or (node is None and target.node is None and base.node is None):
         write.forward(target.array, array)
         _note(write, target, array)
         return target
-    _check_recordable(target, view, base)
-    if isinstance(value, TensorCore) and value.view is not None:
-        value.view.check()
+    check_recordable(target, view, base)
     if view is None:
         # Where the value carries a gradient, nothing of the old value can matter any more.
         parents = [None, node] if node is not None else [target.node, None]
         fresh = make_node(write, parents, {}, target.array.shape, target.array.dtype)
+        _place(fresh, None)
         write.forward(target.array, array)
         _note(write, target, array, fresh)
-        _replace_node(target, fresh)
+        replace_node(target, fresh)
         return target
     geometry = Geometry(view.steps)
     params = {"geometry": geometry}
     fresh = make_node(write_view, [base.node, node], params, base.array.shape, base.array.dtype)
+    _place(fresh, None)
     write.forward(target.array, array)
     _note(write_view, base, array, fresh, params, target.array)
-    _replace_node(base, fresh)
-    again = geometry(base)
-    _replace_node(target, again.node)
-    target.view = View(base, view.steps, view.sealed)
+    replace_node(base, fresh)
+    _take_again(target, view)
     return target
 
 
 def set_item(target: TensorCore, index: Any, value: Any) -> None:
     """``target[index] = value``."""
     if is_basic(index):
-        region = target[index]  # type: ignore[index]
-        if region.array.size or target.array.size:
-            if _same_memory(region, value):
-                return  # the last step of ``t[i] += v``, which has written through this very view already
-            assign(region, value)
-            if target.view is not None:  # the write gave target's base a new node: take target from it again
-                _retake(target)
-        return
-    state = LOCAL.state
-    tracked = target.node is not None or (isinstance(value, TensorCore) and value.node is not None)
-    if state.grad_enabled and (tracked or state.observers is not None):
-        assign(target, apply(write_index, (target, value), {"index": index}))
+        if not _has_written(target, index, value):
+            region = target[index]  # type: ignore[index]
+            if region.array.size or target.array.size:
+                assign(region, _without_leading_ones(value, region.array.ndim))
+        if target.view_of is not None and target.view_of.stale():  # the write gave target's base a new node
+            _take_again(target, target.view_of)
         return
     _check_writable(target)
     array = value.array if isinstance(value, TensorCore) else np.asarray(value)
     _check_cast(target, value, array)
-    target.array[index] = array
+    state = LOCAL.state
+    tracked = target.node is not None or (isinstance(value, TensorCore) and value.node is not None)
+    if state.observers is not None or (state.grad_enabled and tracked):
+        written = apply(write_index, (target, value), {"index": index})
+        if written.node is not None:
+            _place(written.node, None)
+        assign(target, written)
+        return
+    try:
+        target.array[index] = array
+    except Exception as error:
+        raise explain(error, write_index, [target.array, array], {"index": index}) from error
     versions.bump(target.array)
 
 
-def _retake(target: TensorCore) -> None:
-    view = target.view
-    assert view is not None
-    if view.stale():
-        again = Geometry(view.steps)(view.base)
-        _replace_node(target, again.node)
-        target.view = View(view.base, view.steps, view.sealed)
+def _place(node: Node | None, above: Node | None) -> None:
+    """Give a chain of nodes, down to one that was there before, the user's line for their site."""
+    code, offset = calling_code() or (None, 0)
+    while node is not None and node is not above:
+        node.code, node.offset = code, offset
+        node = node.parents[0] if above is not None else None
 
 
-def _same_memory(region: TensorCore, value: Any) -> bool:
-    if not isinstance(value, TensorCore) or value.view is None or region.view is None:
+def _take_again(target: TensorCore, view: View) -> None:
+    """Let a view hang at the node that its base has now."""
+    base = view.base
+    again = Geometry(view.steps)(base)
+    _place(again.node, base.node)
+    replace_node(target, again.node)
+    target.view_of = View(base, view.steps, view.sealed)
+
+
+def _without_leading_ones(value: Any, ndim: int) -> Any:
+    """``value`` without leading dimensions of 1 beyond ``ndim``, which an assignment by index allows."""
+    shape = np.shape(value.array if isinstance(value, TensorCore) else value)
+    extra = len(shape) - ndim
+    if extra > 0 and shape[:extra] == (1,) * extra:
+        return (value if isinstance(value, TensorCore) else np.asarray(value))[(0,) * extra]  # type: ignore[index]
+    return value
+
+
+def _has_written(target: TensorCore, index: Any, value: Any) -> bool:
+    """Whether this is the last step of ``t[i] += v``, which has written through the very view ``value`` already."""
+    if not isinstance(value, TensorCore) or value.view_of is None:
         return False
-    mine, other = region.array, value.array
+    base = target if target.view_of is None else target.view_of.base
+    if value.view_of.base is not base or value.view_of.stale():
+        return False
+    try:
+        mine, other = target.array[keep_array(index)], value.array
+    except IndexError:
+        return False
     return (
-        value.view.base is region.view.base
-        and not value.view.stale()
-        and mine.shape == other.shape
+        mine.shape == other.shape
         and mine.strides == other.strides
         and mine.__array_interface__["data"] == other.__array_interface__["data"]
     )
 
 
-def _replace_node(tensor: TensorCore, node: Node | None) -> None:
+def replace_node(tensor: TensorCore, node: Node | None) -> None:
     """Give a tensor that was written its new node; a wish to retain its gradient goes along."""
     before = tensor.node
     tensor.node = node
@@ -166,11 +201,14 @@ def _check_cast(target: TensorCore, value: Any, array: np.ndarray) -> None:
     """PyTorch's rule: a write may narrow a number, and may not lose its kind (floating to integer)."""
     to = target.array.dtype
     if array.dtype != to and rank(array.dtype) > rank(to) and (rank(to) > 0 or rank(array.dtype) > 1):
-        computed = promote_types(array.dtype, to)
-        raise DtypeError(
-            f"the result is {computed} and cannot be written into a tensor of dtype {to} in place.{here()}\n"
-            f"  Convert one of them first: x.to({computed}), or the value to {to}."
-        )
+        _refuse_cast(promote_types(array.dtype, to), to)
+
+
+def _refuse_cast(computed: np.dtype[Any], to: np.dtype[Any]) -> None:
+    raise DtypeError(
+        f"the result is {computed} and cannot be written into a tensor of dtype {to} in place.{here()}\n"
+        f"  Convert one of them first: x.to({computed}), or the value to {to}."
+    )
 
 
 def _check_shape(target: TensorCore, array: np.ndarray) -> None:
@@ -183,7 +221,8 @@ def _check_shape(target: TensorCore, array: np.ndarray) -> None:
         raise ShapeError(f"a value of shape {array.shape} does not broadcast to the tensor's {shape}.{here()}")
 
 
-def _check_recordable(target: TensorCore, view: View | None, base: TensorCore) -> None:
+def check_recordable(target: TensorCore, view: View | None, base: TensorCore) -> None:
+    """Clauses (b), (e) and (f): whether a write to ``target``, a view of ``base`` or its own, can be recorded."""
     for tensor, what in ((target, "this tensor is"), (base, "this is a view of")):
         if isinstance(tensor.node, Leaf):
             raise InplaceError(

@@ -8,6 +8,7 @@ node, and one `SELECT` node for each output, so that an edge is just a node.
 from __future__ import annotations
 
 import weakref
+from collections.abc import Iterator
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
@@ -84,15 +85,22 @@ class Node:
     def __repr__(self) -> str:
         return f"<{self.op.name} {tuple(self.shape)} {self.dtype}>"
 
+    def _kept(self) -> Iterator[tuple[int | str, Any]]:
+        """What the backward pass reads again: saved values by position, and parameters, an index array say, by name."""
+        yield from enumerate(self.saved or ())
+        for name, value in self.params.items():
+            for part in value if isinstance(value, tuple) else (value,):
+                yield name, part
+
     def stale(self) -> str | None:
         """Which saved array was written since this node was made, as an error message; None where none was."""
-        if versions.latest < self.number or self.saved is None:
+        if versions.latest < self.number:
             return None
-        for position, value in enumerate(self.saved):
+        for key, value in self._kept():
             if isinstance(value, np.ndarray):
                 written, line = versions.written_since(value, self.number)
                 if written:
-                    what = self.op.saved_name(position)
+                    what = key if isinstance(key, str) else self.op.saved_name(key)
                     return (
                         f"{self.op.name} saved its {what}, {value.dtype} {value.shape}, for the backward pass, and it "
                         f"was modified in place afterwards.{at(self.site).replace('at ', 'saved at ', 1)}"

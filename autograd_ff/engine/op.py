@@ -17,7 +17,7 @@ from .domain import Domain, Sampler, elementwise
 from .node import Meta, Node
 from .site import here
 
-__all__ = ["NONDIFFERENTIABLE", "OPS", "TABLE", "Op", "Rule"]
+__all__ = ["FINDERS", "NONDIFFERENTIABLE", "OPS", "TABLE", "Op", "Rule", "find"]
 
 
 class _Marker:
@@ -32,6 +32,19 @@ NONDIFFERENTIABLE: Any = _Marker("NONDIFFERENTIABLE")  # in place of the vjps: t
 
 TABLE: dict[tuple[Any, str], Op] = {}
 OPS: dict[str, Op] = {}
+# Functions that know the op of a function of a package that is imported only where it is used.
+FINDERS: list[Callable[[Any], Op | None]] = []
+
+
+def find(function: Any, method: str) -> Op | None:
+    """The op of a function that is not in `TABLE` yet, from one of the `FINDERS`; it is entered for the next time."""
+    for finder in FINDERS if method == "__call__" else ():
+        op = finder(function)
+        if op is not None:
+            TABLE[function, method] = op
+            return op
+    return None
+
 
 # Where a vjp's argument comes from.
 _INPUT, _AFTER, _META, _META_OUT, _PARAM, _INPUTS, _METAS, _NEEDS = range(8)

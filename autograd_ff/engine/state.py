@@ -133,13 +133,23 @@ class _GradMode:
             def generator(*args: Any, **kwargs: Any) -> Iterator[Any]:
                 # The mode holds while the generator runs, not while its consumer does.
                 inner = function(*args, **kwargs)
-                while True:
-                    with self._again():
+                resume, given = inner.send, None
+                try:
+                    while True:
+                        with self._again():
+                            try:
+                                item = resume(given)
+                            except StopIteration as stop:
+                                return stop.value
                         try:
-                            item = next(inner)
-                        except StopIteration as stop:
-                            return stop.value
-                    yield item
+                            resume, given = inner.send, (yield item)
+                        except GeneratorExit:
+                            raise
+                        except BaseException as error:
+                            resume, given = inner.throw, error
+                finally:
+                    with self._again():
+                        inner.close()
 
             return generator  # type: ignore[return-value]
 
@@ -226,14 +236,22 @@ def observe(observer: Observer) -> Iterator[Observer]:
         state.observers = before
 
 
-@contextmanager
-def scope(kind: str, name: str, type: str) -> Iterator[None]:
+class scope:
     """Put the ops recorded inside the ``with`` block under a name, called from the user's innermost line."""
-    state = LOCAL.state
-    code, offset = calling_code() or (None, 0)
-    before = state.scope
-    state.scope = Scope(kind, name, type, code, offset, before)
-    try:
-        yield
-    finally:
-        state.scope = before
+
+    # A class, not a generator function: contextlib's own frame would pass for the user's, and it would cost more.
+    __slots__ = ("_before", "_kind", "_name", "_state", "_type")
+
+    def __init__(self, kind: str, name: str, type: str) -> None:
+        self._kind = kind
+        self._name = name
+        self._type = type
+
+    def __enter__(self) -> None:
+        state = self._state = LOCAL.state
+        code, offset = calling_code() or (None, 0)
+        before = self._before = state.scope
+        state.scope = Scope(self._kind, self._name, self._type, code, offset, before)
+
+    def __exit__(self, *error: object) -> None:
+        self._state.scope = self._before

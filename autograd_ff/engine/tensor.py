@@ -25,12 +25,12 @@ _new = object.__new__
 class TensorCore:
     """An array, its node in the graph (None where no gradient is wanted), its gradient, and what it is a view of."""
 
-    __slots__ = ("__weakref__", "_grad", "array", "node", "view")
+    __slots__ = ("__weakref__", "_grad", "array", "node", "view_of")
 
     array: np.ndarray
     node: Node | None
     _grad: TensorCore | None
-    view: View | None
+    view_of: View | None
 
     @property
     def requires_grad(self) -> bool:
@@ -144,7 +144,7 @@ def wrap(array: np.ndarray, node: Node | None = None) -> Any:
     tensor.array = array
     tensor.node = node
     tensor._grad = None
-    tensor.view = None
+    tensor.view_of = None
     return tensor
 
 

@@ -9,12 +9,22 @@ import numpy as np
 
 from .. import engine
 from ..engine import TensorCore, apply, get_default_dtype, here, wrap
-from ..engine.inplace import assign, set_item, update
+from ..engine.inplace import assign, update
 from ..engine.node import HookHandle, Leaf, Node, add_hook, hooks_of
 from ..engine.tensor import note_read
 from ..engine.versions import version
 from ..errors import DtypeError, GraphError, ShapeError
-from ..rules import elementwise, indexing, linalg
+from ..rules import elementwise
+from ..rules import indexing as index_rules
+from ..rules import linalg as product_rules
+from ..rules.indexing import slice_view
+from . import indexing, linalg, reductions, shaping, sorting
+from .activations import Activations
+from .comparison import Comparison
+from .conversion import Conversions
+from .inplace import InPlace
+from .pointwise import Pointwise, power_of
+from .random import Random
 
 __all__ = ["Tensor"]
 
@@ -47,7 +57,7 @@ def _in_place(op: engine.Op, doc: str) -> Any:
     return method
 
 
-class Tensor(TensorCore):
+class Tensor(Pointwise, Comparison, InPlace, Activations, Random, Conversions):
     """An array that remembers how it was computed.
 
     Args:
@@ -72,7 +82,7 @@ class Tensor(TensorCore):
         self.array = np.array(data, dtype=get_default_dtype())
         self.node = None
         self._grad = None
-        self.view = None
+        self.view_of = None
         if requires_grad:
             self.requires_grad = True
 
@@ -118,6 +128,8 @@ class Tensor(TensorCore):
                 raise DtypeError(f"a gradient must be a Tensor or None, got {type(value).__name__}{here()}")
             if value.array.shape != self.array.shape:
                 raise ShapeError(f"a gradient of shape {value.array.shape} for a tensor of {self.array.shape}{here()}")
+            if value.array.dtype != self.array.dtype:
+                raise DtypeError(f"a gradient of dtype {value.array.dtype} for a tensor of {self.array.dtype}{here()}")
         self._grad = value
 
     @property
@@ -129,6 +141,7 @@ class Tensor(TensorCore):
     def data(self, value: Any) -> None:
         array = value.array if isinstance(value, TensorCore) else np.asarray(value)
         self.array = array
+        self.view_of = None
         if isinstance(self.node, Leaf):
             self.node.shape, self.node.dtype = array.shape, array.dtype
 
@@ -214,7 +227,7 @@ class Tensor(TensorCore):
 
     def detach_(self) -> Tensor:
         """Cut this tensor itself from the graph."""
-        if self.view is not None:
+        if self.view_of is not None:
             raise GraphError(f"a view cannot be detached in place; use x = x.detach().{here()}")
         self.node = None
         return self
@@ -297,7 +310,8 @@ class Tensor(TensorCore):
     def __iter__(self) -> Iterator[Tensor]:
         if not self.array.ndim:
             raise DtypeError(f"a 0-d tensor cannot be iterated over{here()}")
-        return iter([self[position] for position in range(len(self.array))])
+        with engine.scope("composite", "unbind", "unbind"):  # names the user's line, not this one
+            return iter([self[position] for position in range(len(self.array))])
 
     def __contains__(self, value: Any) -> bool:
         return bool((self.array == (value.array if isinstance(value, TensorCore) else value)).any())
@@ -316,15 +330,13 @@ class Tensor(TensorCore):
     __rfloordiv__ = _reflected(elementwise.floor_divide, "``other // self``.")
     __mod__ = _binary(elementwise.remainder, "``self % other``, broadcasting.")
     __rmod__ = _reflected(elementwise.remainder, "``other % self``.")
-    __matmul__ = _binary(linalg.matmul, "Matrix product, batched over leading dimensions.")
-    __rmatmul__ = _reflected(linalg.matmul, "``other @ self``.")
+    __matmul__ = _binary(product_rules.matmul, "Matrix product, batched over leading dimensions.")
+    __rmatmul__ = _reflected(product_rules.matmul, "``other @ self``.")
     __rpow__ = _reflected(elementwise.power, "``other ** self``.")
 
     def __pow__(self, exponent: Any) -> Tensor:
         """``self ** exponent``, broadcasting."""
-        if isinstance(exponent, (int, float)) and not isinstance(exponent, bool) and exponent == 2:
-            return apply(elementwise.square, (self,))  # np.power is many times slower
-        return apply(elementwise.power, (self, exponent))
+        return apply(*power_of(self, exponent))
 
     def __neg__(self) -> Tensor:
         return apply(elementwise.negative, (self,))
@@ -358,33 +370,121 @@ class Tensor(TensorCore):
     # ---------------------------------------------------------------- indexing
 
     def __getitem__(self, index: Any) -> Tensor:
-        index = plain_index(index)
-        return apply(indexing.select(self, index), (self,), {"index": index})
+        """The elements at ``index``: integers, slices, None, masks, index arrays and Tensors, as in PyTorch.
+
+        Integers and slices make a view, masks and arrays a copy. Unlike in PyTorch, slices may have negative steps.
+        """
+        kind = index.__class__
+        if kind is int or kind is slice:
+            return apply(slice_view, (self,), {"index": index})
+        if kind is tuple:
+            for part in index:
+                kind = part.__class__
+                if kind is not int and kind is not slice and part is not None and part is not Ellipsis:
+                    break
+            else:
+                return apply(slice_view, (self,), {"index": index})
+        first, rest = indexing.plain_index(index)
+        if rest is not None:
+            return indexing.apart_item(self, first, rest)
+        return apply(index_rules.select(self, first), (self,), {"index": first})
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        set_item(self, plain_index(index), value)
+        indexing.put_item(self, index, value)
 
-    def add_(self, other: Any, *, alpha: float = 1) -> Tensor:
-        """Add ``alpha * other`` in place."""
-        return update(elementwise.add, self, (other if alpha == 1 else other * alpha,))
+    # ---------------------------------------------------------------- reductions
 
-    def copy_(self, source: Any) -> Tensor:
-        """Overwrite with the values of ``source``, broadcast to this shape."""
-        return assign(self, source)
+    sum = reductions.sum
+    mean = reductions.mean
+    prod = reductions.prod
+    cumsum = reductions.cumsum
+    cumprod = reductions.cumprod
+    max = reductions.max
+    min = reductions.min
+    amax = reductions.amax
+    amin = reductions.amin
+    aminmax = reductions.aminmax
+    argmax = reductions.argmax
+    argmin = reductions.argmin
+    median = reductions.median
+    var = reductions.var
+    std = reductions.std
+    logsumexp = reductions.logsumexp
+    norm = reductions.norm
+    any = reductions.any
+    all = reductions.all
+    count_nonzero = reductions.count_nonzero
+    sort = sorting.sort
+    argsort = sorting.argsort
+    msort = sorting.msort
+    topk = sorting.topk
+    kthvalue = sorting.kthvalue
 
+    # ---------------------------------------------------------------- selecting and placing
 
-def plain_index(index: Any) -> Any:
-    """An index with Tensors in it replaced by their arrays."""
-    if isinstance(index, TensorCore):
-        if index.array.dtype.kind not in "biu":
-            raise DtypeError(f"an index must be integers or booleans, not {index.array.dtype}{here()}")
-        note_read(index, "index")
-        return index.array
-    if isinstance(index, tuple):
-        return tuple(plain_index(part) for part in index)
-    if isinstance(index, list):
-        return np.asarray([plain_index(part) for part in index]) if index else np.zeros(0, dtype=np.intp)
-    return index
+    select = indexing.select
+    narrow = indexing.narrow
+    index_select = indexing.index_select
+    take_along_dim = indexing.take_along_dim
+    gather = indexing.gather
+    scatter = indexing.scatter
+    scatter_add = indexing.scatter_add
+    index_add = indexing.index_add
+    index_put = indexing.index_put
+    masked_fill = indexing.masked_fill
+    masked_select = indexing.masked_select
+    nonzero = indexing.nonzero
+    tril = indexing.tril
+    triu = indexing.triu
+    diagonal = indexing.diagonal
+    diag = indexing.diag
+    trace = indexing.trace
+
+    # ---------------------------------------------------------------- products
+
+    matmul = linalg.matmul
+    mm = linalg.mm
+    bmm = linalg.bmm
+    mv = linalg.mv
+    dot = linalg.dot
+    outer = linalg.outer
+    inner = linalg.inner
+
+    # ---------------------------------------------------------------- shaping
+
+    T = property(shaping.reversed_dims, doc="The dimensions in reverse order.")
+    mT = property(shaping.matrix_transpose, doc="The last two dimensions exchanged.")
+    reshape = shaping.reshape
+    reshape_as = shaping.reshape_as
+    view = shaping.view
+    view_as = shaping.view_as
+    flatten = shaping.flatten
+    ravel = shaping.ravel
+    unflatten = shaping.unflatten
+    squeeze = shaping.squeeze
+    unsqueeze = shaping.unsqueeze
+    permute = shaping.permute
+    transpose = shaping.transpose
+    swapaxes = shaping.transpose
+    swapdims = shaping.transpose
+    t = shaping.t
+    movedim = shaping.movedim
+    moveaxis = shaping.movedim
+    expand = shaping.expand
+    expand_as = shaping.expand_as
+    broadcast_to = shaping.broadcast_to
+    split = shaping.split
+    chunk = shaping.chunk
+    tensor_split = shaping.tensor_split
+    unbind = shaping.unbind
+    flip = shaping.flip
+    fliplr = shaping.fliplr
+    flipud = shaping.flipud
+    rot90 = shaping.rot90
+    roll = shaping.roll
+    tile = shaping.tile
+    repeat = shaping.repeat
+    repeat_interleave = shaping.repeat_interleave
 
 
 engine.set_tensor_class(Tensor)

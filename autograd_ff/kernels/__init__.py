@@ -1,5 +1,5 @@
 """Kernels: hand-written forward and backward passes, each beside its definition in plain NumPy terms."""
 
-from . import cross_entropy, linear
+from . import clipping, cross_entropy, linear, optimizers
 
-__all__ = ["cross_entropy", "linear"]
+__all__ = ["clipping", "cross_entropy", "linear", "optimizers"]

@@ -1,4 +1,4 @@
-"""The cross-entropy of logits and class indices, in one pass over the logits.
+"""The cross-entropy of logits and class indices, in few passes over the logits.
 
 The backward pass needs the logits and one number a row, their logsumexp: ``softmax = exp(logits - logsumexp)`` is
 computed again where it is wanted, rather than kept.
@@ -10,33 +10,62 @@ import numpy as np
 
 from ..engine import REAL, Call, Draw, kernel
 
+# Rows so short that a loop over them, which is NumPy's way to reduce along the last dimension, costs more than a copy
+# with the rows as columns.
+_SHORT = 32
 
-def definition(logits, target):
-    """The loss of each row: ``logsumexp(logits) - logits[target]``, for logits (n, classes) and target (n,)."""
+
+def definition(logits, target, reduction="none"):
+    """The loss of each row, ``logsumexp(logits) - logits[target]``, for logits (n, classes) and target (n,)."""
     top = np.max(logits, axis=1, keepdims=True)
     logsumexp = np.log(np.sum(np.exp(logits - top), axis=1)) + top[:, 0]
-    return logsumexp - logits[np.arange(logits.shape[0]), target]
+    losses = logsumexp - logits[np.arange(logits.shape[0]), target]
+    if reduction == "none":
+        return losses
+    return np.mean(losses) if reduction == "mean" else np.sum(losses)
 
 
-def forward(logits, target):
-    top = np.max(logits, axis=1, keepdims=True)
-    shifted = logits - top
-    chosen = shifted[np.arange(len(logits)), target]
-    np.exp(shifted, out=shifted)
-    logsumexp = np.log(shifted @ np.ones(logits.shape[1], logits.dtype))
-    return logsumexp - chosen, logsumexp + top[:, 0]
+def forward(logits, target, reduction="none"):
+    rows, classes = logits.shape
+    if classes <= _SHORT:
+        shifted = logits.T.copy()
+        top = np.maximum.reduce(shifted, axis=0)
+        shifted -= top
+        chosen = shifted[target, np.arange(rows)]
+        np.exp(shifted, out=shifted)
+        logsumexp = np.log(np.add.reduce(shifted, axis=0))
+    else:
+        top = np.maximum.reduce(logits, axis=1)
+        shifted = logits - top[:, None]
+        chosen = shifted[np.arange(rows), target]
+        np.exp(shifted, out=shifted)
+        logsumexp = np.log(shifted @ np.ones(classes, logits.dtype))
+    losses = logsumexp - chosen
+    logsumexp += top
+    if reduction == "none":
+        return losses, logsumexp
+    total = np.add.reduce(losses)
+    return (np.divide(total, rows, dtype=logits.dtype) if reduction == "mean" else total), logsumexp
 
 
-def backward(g, logits, target, logsumexp, needs):
-    softmax = np.exp(logits - logsumexp[:, None])
-    softmax[np.arange(len(logits)), target] -= 1
-    softmax *= g[:, None]
-    return softmax, None
+def backward(g, logits, target, logsumexp, reduction, needs):
+    rows = len(logits)
+    if reduction == "mean":
+        g = np.divide(g, rows, dtype=logits.dtype)
+    gradient = logits - logsumexp[:, None]
+    np.exp(gradient, out=gradient)
+    if reduction == "none":
+        gradient *= g[:, None]
+    else:
+        gradient *= g
+    gradient[np.arange(rows), target] -= g
+    return gradient, None
 
 
 def draw(draw: Draw) -> Call:
-    rows, classes = draw.integer(1, 5), draw.integer(1, 5)
-    return Call((draw.array((rows, classes)), draw.integers((rows,), 0, classes - 1)))
+    rows, classes = draw.integer(1, 5), draw.choice([3, 1, 2, 5, _SHORT + 1])
+    target = draw.integers((rows,), 0, classes - 1)
+    return Call((draw.array((rows, classes)), target), {"reduction": draw.choice(["mean", "sum", "none"])})
 
 
 cross_entropy = kernel(
@@ -46,6 +75,7 @@ cross_entropy = kernel(
     backward=backward,
     residuals=("logsumexp",),
     inputs=("logits", "target"),
+    params={"reduction": "none"},
     promotion="float",
     promoted=(0,),
     domain=draw,

@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from ..engine import REAL, Call, Draw, kernel
+from ..engine import Call, Draw, here, kernel
+from ..errors import ShapeError
 
 
 def definition(x, weight, bias=None):
@@ -15,10 +16,43 @@ def definition(x, weight, bias=None):
 
 
 def forward(x, weight, bias=None):
-    out = np.matmul(x, weight.T)
+    try:
+        if x.ndim <= 2:
+            out = np.matmul(x, weight.T)
+        else:  # one product of all rows, rather than one for each matrix of the batch
+            fan_out, fan_in = weight.shape
+            if x.shape[-1] != fan_in:
+                raise ValueError
+            out = np.matmul(rows(x, fan_in), weight.T).reshape((*x.shape[:-1], fan_out))
+    except ValueError:
+        raise misfit(x, weight) from None
     if bias is not None:
+        if bias.shape != weight.shape[:1]:
+            raise ShapeError(
+                f"linear: the bias has shape {bias.shape}, and for a weight of shape {weight.shape} (out_features, "
+                f"in_features) it must be {weight.shape[:1]}.{here()}"
+            )
         out += bias  # the product is ours, so the sum needs no second array
     return out
+
+
+def misfit(x, weight):
+    """The error for an input whose last dimension is not in_features."""
+    shape = tuple(x.shape)
+    if weight.ndim != 2:
+        return ShapeError(f"linear: the weight must be a matrix (out_features, in_features), not {weight.shape}.{here()}")
+    fan_out, fan_in = weight.shape
+    message = (
+        f"linear: an input of shape {shape} does not fit a weight of shape {(fan_out, fan_in)} (out_features, "
+        f"in_features): its last dimension must be {fan_in}.{here()}"
+    )
+    for start in range(len(shape)):
+        if math.prod(shape[start:]) == fan_in:
+            return ShapeError(f"{message}\n  Its dimensions {shape[start:]} hold {fan_in} numbers together; flatten "
+                              f"first: x.flatten({start})")  # fmt: skip
+    if len(shape) == 2 and shape[0] == fan_in:
+        return ShapeError(f"{message}\n  Its first dimension is; transpose first: x.T")
+    return ShapeError(message)
 
 
 def rows(x, width):

@@ -6,6 +6,6 @@ gradients, pictures of the backward pass, capture). They speak a dialect that a 
 of this package, operators, ``.shape``, ``.ndim`` and ``.dtype``; no methods, no writing in place, no branch on values.
 """
 
-from . import elementwise, indexing, linalg, reductions, shaping, special
+from . import activations, elementwise, indexing, linalg, losses, random, reductions, shaping, sorting, special
 
-__all__ = ["elementwise", "indexing", "linalg", "reductions", "shaping", "special"]
+__all__ = ["activations", "elementwise", "indexing", "linalg", "losses", "random", "reductions", "shaping", "sorting", "special"]

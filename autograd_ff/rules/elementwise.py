@@ -6,8 +6,9 @@ import math
 
 import numpy as np
 
-from ..engine import BOOLEAN, NONDIFFERENTIABLE, NONZERO, POSITIVE, REAL, UNIT, Call, Draw, primitive
+from ..engine import BOOLEAN, NONDIFFERENTIABLE, NONZERO, POSITIVE, REAL, UNIT, Call, Domain, Draw, primitive
 from ..engine.domain import draw_broadcastable
+from .nested import nested
 
 
 def zero(g):
@@ -51,6 +52,40 @@ power = primitive(
     domain=(POSITIVE, REAL),
 )
 
+
+def _power_scalar(x, exponent=2):
+    if x.dtype.kind in "fc":  # np.power is a hundred times slower than what it stands for here
+        if exponent == 2:
+            return x * x
+        if exponent == 3:
+            return x * x * x
+        if exponent == 0.5:
+            return np.sqrt(x)
+        if exponent == -1:
+            return 1 / x
+        if exponent == 1:
+            return np.positive(x)
+    return np.power(x, exponent)
+
+
+def _draw_power_scalar(draw: Draw) -> Call:
+    exponent = draw.choice([2, 3, 0.5, -1, 1, 0, -2, 2.5])
+    return Call((draw.array(draw.shape(), POSITIVE),), {"exponent": exponent})
+
+
+# x ** exponent for a Python number, which is no input of the graph
+power_scalar = primitive(
+    _power_scalar,
+    lambda g, x, exponent: g * (exponent * _power_of(x, exponent - 1)) if exponent else np.zeros_like(g),
+    name="power_scalar",
+    inputs=("x",),
+    params={"exponent": 2},
+    promotion="common",
+    domain=_draw_power_scalar,
+    analytic=True,
+)
+_power_of = nested(power_scalar)
+
 # exponentials and logarithms
 exp = primitive(np.exp, lambda g, out: g * out, domain=REAL, promotion="float", analytic=True)
 exp2 = primitive(np.exp2, lambda g, out: g * (out * math.log(2)), domain=REAL, promotion="float", analytic=True)
@@ -60,6 +95,15 @@ log2 = primitive(np.log2, lambda g, x: g / (x * math.log(2)), domain=POSITIVE, p
 log10 = primitive(np.log10, lambda g, x: g / (x * math.log(10)), domain=POSITIVE, promotion="float", analytic=True)
 log1p = primitive(np.log1p, lambda g, x: g / (1 + x), domain=POSITIVE, promotion="float", analytic=True)
 sqrt = primitive(np.sqrt, lambda g, out: g / (2 * out), domain=POSITIVE, promotion="float", analytic=True)
+rsqrt = primitive(
+    lambda x: 1 / np.sqrt(x),
+    lambda g, out: g * (-0.5 * (out * out * out)),
+    name="rsqrt",
+    inputs=("x",),
+    promotion="float",
+    domain=POSITIVE,
+    analytic=True,
+)
 logaddexp = primitive(
     np.logaddexp,
     lambda g, x1, out: g * np.exp(x1 - out),
@@ -88,6 +132,18 @@ arctan2 = primitive(
 )
 sinh = primitive(np.sinh, lambda g, x: g * np.cosh(x), domain=REAL, promotion="float", analytic=True)
 cosh = primitive(np.cosh, lambda g, x: g * np.sinh(x), domain=REAL, promotion="float", analytic=True)
+arcsinh = primitive(np.arcsinh, lambda g, x: g / np.sqrt(x * x + 1), domain=REAL, promotion="float", analytic=True)
+arccosh = primitive(
+    np.arccosh, lambda g, x: g / np.sqrt(x * x - 1), domain=Domain(1.2, 4.0), promotion="float", analytic=True
+)
+arctanh = primitive(np.arctanh, lambda g, x: g / (1 - x * x), domain=UNIT, promotion="float", analytic=True)
+hypot = primitive(
+    np.hypot,
+    lambda g, x1, out: g * x1 / out,
+    lambda g, x2, out: g * x2 / out,
+    domain=(NONZERO, NONZERO),
+    promotion="float",
+)
 tanh = primitive(np.tanh, lambda g, out: g * (1 - out * out), domain=REAL, promotion="float", analytic=True)
 
 # piecewise: what decides the piece is named in `branches`
@@ -95,11 +151,52 @@ absolute = primitive(
     np.absolute, lambda g, x: g * np.sign(x), domain=NONZERO, branches=lambda x: np.sign(x), name="abs"
 )
 sign = primitive(np.sign, zero, domain=NONZERO, branches=lambda out: out)
-floor = primitive(np.floor, zero, domain=REAL.away_from(*range(-3, 4)), branches=lambda out: out)
-ceil = primitive(np.ceil, zero, domain=REAL.away_from(*range(-3, 4)), branches=lambda out: out)
-trunc = primitive(np.trunc, zero, domain=REAL.away_from(*range(-3, 4)), branches=lambda out: out)
-rint = primitive(
-    np.rint, zero, domain=REAL.away_from(*(n + 0.5 for n in range(-4, 4))), branches=lambda out: out, name="round"
+
+
+def _keeping_integers(function):
+    """Whole numbers are what they are; NumPy before 2.1 makes float64 of them."""
+    return lambda x: function(x) if x.dtype.kind not in "biu" else np.array(x)
+
+
+_WHOLE = REAL.away_from(*range(-3, 4))
+_HALVES = REAL.away_from(*(n + 0.5 for n in range(-4, 4)))
+
+floor = primitive(np.floor, zero, forward=_keeping_integers(np.floor), domain=_WHOLE, branches=lambda out: out)
+ceil = primitive(np.ceil, zero, forward=_keeping_integers(np.ceil), domain=_WHOLE, branches=lambda out: out)
+trunc = primitive(np.trunc, zero, forward=_keeping_integers(np.trunc), domain=_WHOLE, branches=lambda out: out)
+rint = primitive(np.rint, zero, forward=_keeping_integers(np.rint), domain=_HALVES, branches=lambda out: out)
+
+
+def _draw_round(draw: Draw) -> Call:
+    decimals = draw.choice([0, 1, -1])
+    return Call((draw.array(draw.shape(), _HALVES) / 10.0**decimals,), {"decimals": decimals})
+
+
+# to a number of decimals, the even neighbour where two are equally near
+round = primitive(
+    np.round,
+    zero,
+    name="round",
+    inputs=("a",),
+    params={"decimals": 0},
+    forward=lambda a, decimals=0: np.rint(a) if not decimals and a.dtype.kind == "f" else np.round(a, decimals),
+    promotion="common",
+    domain=_draw_round,
+    branches=lambda out: out,
+)
+
+
+def _draw_finite(draw: Draw) -> Call:
+    return Call((draw.array(draw.shape()),), {"nan": 0.0, "posinf": draw.choice([None, 4.0]), "neginf": None})
+
+
+nan_to_num = primitive(
+    np.nan_to_num,
+    lambda g, x: g * np.isfinite(x),
+    inputs=("x",),
+    params={"nan": 0.0, "posinf": None, "neginf": None},
+    promotion="common",
+    domain=_draw_finite,
 )
 
 
@@ -114,7 +211,7 @@ def _draw_apart(draw: Draw) -> Call:
 
 def _half_at_ties(g, mine, other):
     """The gradient goes to the chosen element, and half of it to each where both are equal (as PyTorch has it)."""
-    return g * (np.greater(mine, other) + 0.5 * np.equal(mine, other))
+    return g * np.greater(mine, other) + (0.5 * g) * np.equal(mine, other)
 
 
 maximum = primitive(
@@ -140,14 +237,116 @@ def _draw_remainder(draw: Draw) -> Call:
     return Call((quotient * divisor, divisor))
 
 
+def _dividing(function):
+    """Whole numbers divided by zero raise, as in Python; NumPy would return 0."""
+
+    def forward(x1, x2):
+        divisor = np.asarray(x2)
+        if divisor.dtype.kind in "biu" and np.asarray(x1).dtype.kind in "biu" and not np.all(divisor):
+            raise ZeroDivisionError("a whole number is divided by zero")
+        return function(x1, x2)
+
+    return forward
+
+
+def _trunc_divide(x1, x2):
+    if np.asarray(x1).dtype.kind in "iu" and np.asarray(x2).dtype.kind in "iu":  # exact beyond 2 ** 53
+        quotient = np.floor_divide(x1, x2)
+        return quotient + ((quotient < 0) & (quotient * x2 != x1))
+    return np.trunc(np.divide(x1, x2))
+
+
+# The remainder has the divisor's sign in `remainder`, as in Python, and the dividend's in `fmod`, as in C.
 remainder = primitive(
     np.remainder,
     lambda g: g,
     lambda g, x1, x2: -g * np.floor(x1 / x2),
+    forward=_dividing(np.remainder),
     domain=_draw_remainder,
     branches=lambda x1, x2: np.floor(x1 / x2),
 )
-floor_divide = primitive(np.floor_divide, zero, zero, domain=_draw_remainder, branches=lambda out: out)
+fmod = primitive(
+    np.fmod,
+    lambda g: g,
+    lambda g, x1, x2: -g * np.trunc(x1 / x2),
+    forward=_dividing(np.fmod),
+    domain=_draw_remainder,
+    branches=lambda x1, x2: np.trunc(x1 / x2),
+)
+floor_divide = primitive(
+    np.floor_divide,
+    zero,
+    zero,
+    forward=_dividing(np.floor_divide),
+    domain=_draw_remainder,
+    branches=lambda out: out,
+)
+trunc_divide = primitive(
+    _trunc_divide,
+    zero,
+    zero,
+    name="trunc_divide",
+    inputs=("x1", "x2"),
+    forward=_dividing(_trunc_divide),
+    promotion="common",
+    broadcasts=True,
+    domain=_draw_remainder,
+    branches=lambda out: out,
+)
+
+
+def _clip(a, a_min=None, a_max=None):
+    if a_min is None:
+        return np.minimum(a, a_max)
+    return np.maximum(a, a_min) if a_max is None else np.clip(a, a_min, a_max)
+
+
+def _within(a, a_min, a_max):
+    if a_min is None:
+        return np.less_equal(a, a_max)
+    if a_max is None:
+        return np.greater_equal(a, a_min)
+    return np.logical_and(np.greater_equal(a, a_min), np.less_equal(a, a_max))
+
+
+def _below(a, a_min, a_max):
+    """Where the lower bound is the result."""
+    below = np.less(a, a_min)
+    return below if a_max is None else np.logical_and(below, np.less(a_min, a_max))
+
+
+def _above(a, a_min, a_max):
+    """Where the upper bound is the result."""
+    above = np.greater(a, a_max)
+    return above if a_min is None else np.logical_or(above, np.greater(a_min, a_max))
+
+
+def _draw_clip(draw: Draw) -> Call:
+    shape = draw.shape()
+    side = draw.integers(shape, -1, 1)
+    low, high = -1.0 + 0.3 * draw.array(shape, UNIT), 1.0 + 0.3 * draw.array(shape, UNIT)
+    inside = 0.5 * draw.array(shape, UNIT)
+    a = np.where(side < 0, low - 0.5 + inside / 2, np.where(side > 0, high + 0.5 + inside / 2, inside))
+    kind = draw.choice(["both", "low", "high", "scalars"])
+    if kind == "scalars":
+        return Call((draw.array(shape, REAL.away_from(-1.0, 1.5)), -1.0, 1.5))
+    return Call((a, None if kind == "high" else low, None if kind == "low" else high))
+
+
+# At a bound the gradient goes to the input, as PyTorch has it.
+clip = primitive(
+    np.clip,
+    lambda g, a, a_min, a_max: g * _within(a, a_min, a_max),
+    lambda g, a, a_min, a_max: g * _below(a, a_min, a_max),
+    lambda g, a, a_min, a_max: g * _above(a, a_min, a_max),
+    inputs=("a", "a_min", "a_max"),
+    params={"a_min": None, "a_max": None},
+    forward=_clip,
+    promotion="common",
+    broadcasts=True,
+    domain=_draw_clip,
+    branches=_within,
+)
 
 
 def _draw_where(draw: Draw) -> Call:
@@ -186,3 +385,12 @@ for _function in (np.isnan, np.isinf, np.isfinite, np.signbit, np.logical_not):
 for _function in (np.bitwise_and, np.bitwise_or, np.bitwise_xor):
     primitive(_function, NONDIFFERENTIABLE, domain=(BOOLEAN, BOOLEAN))
 primitive(np.invert, NONDIFFERENTIABLE, domain=BOOLEAN)
+for _function in (np.isclose, np.allclose):
+    primitive(
+        _function,
+        NONDIFFERENTIABLE,
+        inputs=("a", "b"),
+        params={"rtol": 1e-5, "atol": 1e-8, "equal_nan": False},
+        promotion="common",
+        domain=(REAL, REAL),
+    )

@@ -6,8 +6,8 @@ import operator
 
 import numpy as np
 
-from ..engine import BOOLEAN, Call, Draw, Scatter, primitive
-from ..engine.core_ops import is_basic
+from ..engine import BOOLEAN, NONDIFFERENTIABLE, REAL, Call, Draw, Scatter, composite, primitive
+from ..engine.core_ops import index_add, is_basic, keep_array
 
 
 def _draw_basic(draw: Draw) -> Call:
@@ -29,14 +29,9 @@ def _draw_advanced(draw: Draw) -> Call:
     return Call((draw.array(shape),), {"index": index})
 
 
-def normal(index):
-    """An index as a tuple with an Ellipsis, so that NumPy returns a 0-d view where it would return a scalar.
-
-    >>> normal(0), normal((slice(2), ...))
-    ((0, Ellipsis), (slice(None, 2, None), Ellipsis))
-    """
-    parts = index if isinstance(index, tuple) else (index,)
-    return parts if any(part is Ellipsis for part in parts) else (*parts, Ellipsis)
+def _slice(a, index):
+    out = a[index]
+    return out if out.__class__ is np.ndarray else a[keep_array(index)]
 
 
 # a[index] by integers, slices, None and Ellipsis: a view
@@ -44,7 +39,7 @@ slice_view = primitive(
     operator.getitem,
     lambda g, index: Scatter(index, g),
     name="slice",
-    forward=lambda a, index: a[normal(index)],
+    forward=_slice,
     inputs=("a",),
     params={"index": ()},
     view=True,
@@ -72,3 +67,64 @@ take = primitive(
 def select(a, index):
     """The op and index for ``a[index]``."""
     return slice_view if is_basic(index) else take
+
+
+def _draw_triangle(draw: Draw) -> Call:
+    shape = draw.shape(max_dims=1)
+    matrix = (draw.integer(1, 4), draw.integer(1, 4))
+    return Call((draw.array((*shape, *matrix)),), {"k": draw.integer(-3, 3)})
+
+
+tril = primitive(
+    np.tril, lambda g, k: np.tril(g, k), inputs=("m",), params={"k": 0}, domain=_draw_triangle, analytic=True
+)
+triu = primitive(
+    np.triu, lambda g, k: np.triu(g, k), inputs=("m",), params={"k": 0}, domain=_draw_triangle, analytic=True
+)
+
+# the positions of the elements that are not 0, one a row
+argwhere = primitive(np.argwhere, NONDIFFERENTIABLE, inputs=("a",), domain=REAL)
+
+
+def diagonal_index(rows, columns, offset):
+    """Row and column of each element of a diagonal.
+
+    >>> diagonal_index(2, 3, 1)
+    (array([0, 1]), array([1, 2]))
+    """
+    length = max(0, min(rows + min(offset, 0), columns - max(offset, 0)))
+    return np.arange(length) - min(offset, 0), np.arange(length) + max(offset, 0)
+
+
+def _draw_diagonal(draw: Draw) -> Call:
+    shape = draw.shape(min_dims=2)
+    axis1 = draw.integer(0, len(shape) - 1)
+    axis2 = (axis1 + draw.integer(1, len(shape) - 1)) % len(shape)
+    return Call((draw.array(shape),), {"offset": draw.integer(-2, 2), "axis1": axis1, "axis2": axis2})
+
+
+@composite(np.diagonal, domain=_draw_diagonal)
+def diagonal(a, offset=0, axis1=0, axis2=1):
+    """The diagonals of the matrices in two axes, along a last axis."""
+    moved = np.moveaxis(a, (axis1, axis2), (-2, -1))
+    return moved[(..., *diagonal_index(moved.shape[-2], moved.shape[-1], offset))]
+
+
+@composite(np.trace, domain=_draw_diagonal)
+def trace(a, offset=0, axis1=0, axis2=1):
+    """The sums of the diagonals of the matrices in two axes."""
+    return np.sum(diagonal(a, offset=offset, axis1=axis1, axis2=axis2), axis=-1)
+
+
+def _draw_diag(draw: Draw) -> Call:
+    return Call((draw.array(draw.shape(min_dims=1, max_dims=2)),), {"k": draw.integer(-2, 2)})
+
+
+@composite(np.diag, domain=_draw_diag)
+def diag(v, k=0):
+    """The diagonal of a matrix, or the matrix with a vector as its diagonal."""
+    if len(v.shape) == 2:
+        return diagonal(v, offset=k)
+    side = v.shape[0] + abs(k)
+    index = diagonal_index(side, side, k)
+    return index_add(np.zeros((side, side), dtype=v.dtype), v, index=index)

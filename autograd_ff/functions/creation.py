@@ -1,0 +1,377 @@
+"""New tensors: from data, filled, counted off."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..engine import TensorCore, get_default_dtype, here, wrap
+from ..engine.tensor import note_read
+from ..errors import DtypeError, ShapeError
+from .conversion import check_device, to
+from .dtypes import as_dtype, dtype_of
+
+if TYPE_CHECKING:
+    from .tensor import Tensor
+
+__all__ = [
+    "arange", "as_tensor", "asarray", "empty", "empty_like", "eye", "from_numpy", "full", "full_like", "linspace",
+    "logspace", "meshgrid", "ones", "ones_like", "scalar_tensor", "tensor", "zeros", "zeros_like",
+]  # fmt: skip
+
+
+# ---------------------------------------------------------------- from data
+
+
+def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A new tensor with a copy of ``data``.
+
+    Args:
+        data: a number, nested lists of numbers, an array, a Tensor.
+        dtype: of the tensor. Where it is not given: Python floats get the default dtype (float32), integers int64,
+            booleans bool; arrays, NumPy scalars and Tensors keep theirs.
+        device: ``"cpu"`` or None.
+        requires_grad: whether operations on it are recorded.
+
+    Raises:
+        ShapeError: lists of unequal lengths at one level.
+        DtypeError: something that is not a number.
+
+    >>> import autograd_ff as af
+    >>> af.tensor([[1.0, 2.0], [3.0, 4.0]])
+    tensor([[1., 2.],
+            [3., 4.]])
+    >>> af.tensor([1, 2]).dtype, af.tensor(True).dtype
+    (dtype('int64'), dtype('bool'))
+    """
+    check_device(device)
+    array = _array_of(data, dtype)
+    return _finish(np.array(array) if array is data or isinstance(data, TensorCore) else array, requires_grad)
+
+
+def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
+    """``data`` as a tensor, without a copy where that is possible: a Tensor as it is, an array's memory shared.
+
+    >>> import numpy as np
+    >>> import autograd_ff as af
+    >>> array = np.zeros(2)
+    >>> af.as_tensor(array)[0] = 1.0  # writes to the array
+    >>> array
+    array([1., 0.])
+    """
+    check_device(device)
+    if isinstance(data, TensorCore):
+        return data if dtype is None else to(data, dtype)  # type: ignore[return-value]
+    return wrap(_array_of(data, dtype))
+
+
+def asarray(obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | None = None) -> Tensor:
+    """`as_tensor`, or `tensor` where ``copy=True``."""
+    return tensor(obj, dtype=dtype, device=device) if copy else as_tensor(obj, dtype=dtype, device=device)
+
+
+def from_numpy(ndarray: np.ndarray) -> Tensor:
+    """A tensor on the memory of an array: what is written to one shows in the other.
+
+    A read-only array is welcome; writing to the tensor in place then raises. What NumPy writes to the array is not seen
+    by the checks of saved values.
+
+    >>> import numpy as np
+    >>> import autograd_ff as af
+    >>> af.from_numpy(np.arange(3.0))
+    tensor([0., 1., 2.], dtype=float64)
+    """
+    if not isinstance(ndarray, np.ndarray):
+        raise DtypeError(f"from_numpy takes an array, got {type(ndarray).__name__}; use tensor(...).{here()}")
+    _check_numbers(ndarray)
+    return wrap(ndarray if type(ndarray) is np.ndarray else ndarray.view(np.ndarray))
+
+
+def scalar_tensor(value: float, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    """A 0-d tensor of the default dtype."""
+    return _finish(np.asarray(value, dtype=get_default_dtype() if dtype is None else as_dtype(dtype)), requires_grad)
+
+
+def _finish(array: np.ndarray, requires_grad: bool) -> Tensor:
+    made: Tensor = wrap(array)
+    if requires_grad:
+        made.requires_grad = True
+    return made
+
+
+def _check_numbers(array: np.ndarray) -> None:
+    if array.dtype.kind not in "buifc":
+        raise DtypeError(f"a Tensor holds numbers and booleans, not {array.dtype} data.{here()}")
+
+
+def _array_of(data: Any, dtype: Any) -> np.ndarray:
+    """``data`` as an array of the dtype asked for or inferred; the very array, or a Tensor's, where nothing changes."""
+    wanted = None if dtype is None else as_dtype(dtype)
+    if isinstance(data, TensorCore):
+        note_read(data, "array")
+        array = data.array
+    elif isinstance(data, np.ndarray):
+        if isinstance(data, np.ma.MaskedArray):
+            raise DtypeError(f"a masked array has values that are missing; fill it first: x.filled(0).{here()}")
+        array = data
+    elif isinstance(data, (bool, int, float, complex)) and not isinstance(data, np.generic):
+        return np.array(data, dtype=dtype_of(data) if wanted is None else wanted)
+    else:
+        array = _array_from_sequence(data)
+        if wanted is None and array.dtype.kind in "fc" and _first_number_is_python(data):
+            wanted = dtype_of(0.0 if array.dtype.kind == "f" else 0j)
+    _check_numbers(array)
+    return array if wanted is None else array.astype(wanted, copy=False)
+
+
+def _array_from_sequence(data: Any) -> np.ndarray:
+    try:
+        array = np.array(data)
+    except ValueError as error:
+        if isinstance(data, (list, tuple)):
+            _check_lengths(data)
+        raise ShapeError(f"no tensor can be made of this {type(data).__name__}: {error}{here()}") from error
+    except TypeError as error:
+        raise DtypeError(f"no tensor can be made of this {type(data).__name__}: {error}{here()}") from error
+    if array.dtype.kind == "O":
+        if isinstance(data, (list, tuple)):
+            _check_lengths(data)
+        found = type(array.flat[0]).__name__ if array.size else "object"
+        raise DtypeError(f"a Tensor holds numbers and booleans, not {found}.{here()}")
+    return np.asarray(array)
+
+
+def _length(value: Any) -> int | None:
+    """The number of elements of a sequence; None for a number."""
+    if isinstance(value, (list, tuple)):
+        return len(value)
+    shape = getattr(value, "shape", ())
+    return shape[0] if shape else None
+
+
+def _check_lengths(data: Any) -> None:
+    """Raise where the lists of one level differ in length: level by level, so that the outermost clash is named."""
+    level, dim = [data], 0
+    while level:
+        lengths = [_length(one) for one in level]
+        expected = lengths[0]
+        for one in lengths:
+            if one != expected:
+                names = ["a number" if n is None else f"a sequence of length {n}" for n in (expected, one)]
+                raise ShapeError(
+                    f"the lists are ragged: at dimension {dim} there is {names[0]}, and {names[1]} beside it.{here()}\n"
+                    "  Pad them to one length, or make a tensor of each."
+                )
+        if expected is None:
+            return
+        level = [inner for one in level if isinstance(one, (list, tuple)) for inner in one]
+        dim += 1
+
+
+def _first_number_is_python(data: Any) -> bool:
+    """Whether the numbers of nested lists are Python's, which have no dtype of their own."""
+    while isinstance(data, (list, tuple)) and data:
+        data = data[0]
+    return not isinstance(data, (np.generic, np.ndarray, TensorCore)) and not hasattr(data, "__array__")
+
+
+# ---------------------------------------------------------------- filled
+
+
+def shape_of(size: tuple[Any, ...]) -> tuple[int, ...]:
+    """The shape that a user gave as several integers or as one sequence of them.
+
+    >>> shape_of((2, 3)), shape_of(((2, 3),)), shape_of(())
+    ((2, 3), (2, 3), ())
+    """
+    if len(size) == 1 and isinstance(size[0], (tuple, list, np.ndarray)):
+        size = tuple(size[0])
+    try:
+        shape = tuple(one.__index__() for one in size)
+    except (AttributeError, TypeError):
+        raise DtypeError(f"a shape is made of integers, got {size!r}{here()}") from None
+    if any(side < 0 for side in shape):
+        raise ShapeError(f"a shape has no negative side, got {shape}{here()}")
+    return shape
+
+
+def zeros(
+    *size: int | Sequence[int], dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """Zeros of the given shape, in the default dtype where none is given.
+
+    >>> import autograd_ff as af
+    >>> af.zeros(2, 3).shape, af.zeros((2, 3)).shape
+    ((2, 3), (2, 3))
+    """
+    return _finish(np.zeros(shape_of(size), _float_or(dtype, device)), requires_grad)
+
+
+def ones(*size: int | Sequence[int], dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Ones of the given shape, in the default dtype where none is given.
+
+    >>> import autograd_ff as af
+    >>> af.ones(2)
+    tensor([1., 1.])
+    """
+    return _finish(np.ones(shape_of(size), _float_or(dtype, device)), requires_grad)
+
+
+def empty(*size: int | Sequence[int], dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of the given shape whose values are whatever stood in the memory."""
+    return _finish(np.empty(shape_of(size), _float_or(dtype, device)), requires_grad)
+
+
+def full(
+    size: int | Sequence[int], fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """``fill_value`` everywhere; its dtype is inferred as in `tensor`.
+
+    >>> import autograd_ff as af
+    >>> af.full((2,), 7)
+    tensor([7, 7])
+    """
+    check_device(device)
+    array = _array_of(fill_value, dtype)
+    if array.ndim:
+        raise ShapeError(f"full takes one number to fill with, got one of shape {array.shape}{here()}")
+    return _finish(np.full(shape_of((size,) if isinstance(size, int) else (tuple(size),)), array), requires_grad)
+
+
+def _float_or(dtype: Any, device: Any) -> np.dtype[Any]:
+    check_device(device)
+    return get_default_dtype() if dtype is None else as_dtype(dtype)
+
+
+def zeros_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Zeros of the shape and dtype of ``input``."""
+    return _finish(np.zeros(input.shape, _same_or(input, dtype, device)), requires_grad)
+
+
+def ones_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Ones of the shape and dtype of ``input``."""
+    return _finish(np.ones(input.shape, _same_or(input, dtype, device)), requires_grad)
+
+
+def empty_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Memory of the shape and dtype of ``input``, not filled."""
+    return _finish(np.empty(input.shape, _same_or(input, dtype, device)), requires_grad)
+
+
+def full_like(
+    input: Tensor, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """``fill_value`` everywhere, in the shape and dtype of ``input``.
+
+    >>> import autograd_ff as af
+    >>> af.full_like(af.zeros(2), 7)
+    tensor([7., 7.])
+    """
+    return full(input.shape, fill_value, dtype=_same_or(input, dtype, device), requires_grad=requires_grad)
+
+
+def _same_or(input: Tensor, dtype: Any, device: Any) -> np.dtype[Any]:
+    check_device(device)
+    return input.dtype if dtype is None else as_dtype(dtype)
+
+
+# ---------------------------------------------------------------- counted off
+
+
+def arange(
+    start: Any, end: Any = None, step: Any = 1, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """The numbers ``start, start + step, …`` before ``end``; one argument counts from 0.
+
+    All integers make an int64 tensor; a float among them makes the default dtype.
+
+    >>> import autograd_ff as af
+    >>> af.arange(3), af.arange(1, 2, 0.5)
+    (tensor([0, 1, 2]), tensor([1.0, 1.5]))
+    """
+    check_device(device)
+    if end is None:
+        start, end = 0, start
+    start, end, step = (one.item() if hasattr(one, "item") else one for one in (start, end, step))
+    if step == 0:
+        raise ShapeError(f"arange cannot count in steps of 0{here()}")
+    if (end - start) * step < 0:
+        raise ShapeError(f"arange cannot reach {end} from {start} in steps of {step}{here()}")
+    if dtype is None:
+        dtype = dtype_of(1.0 if any(isinstance(one, float) for one in (start, end, step)) else 1)
+    # Each number from its position, in float64 or integers: adding up steps in float32 would drift.
+    count = math.ceil((end - start) / step)
+    return _finish((start + step * np.arange(count)).astype(as_dtype(dtype)), requires_grad)
+
+
+def linspace(
+    start: Any, end: Any, steps: int, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """``steps`` numbers from ``start`` to ``end``, both included, evenly apart.
+
+    >>> import autograd_ff as af
+    >>> af.linspace(0, 1, 3)
+    tensor([0.0, 0.5, 1.0])
+    """
+    start, end = (one.item() if hasattr(one, "item") else one for one in (start, end))
+    if steps < 0:
+        raise ShapeError(f"linspace cannot make {steps} numbers{here()}")
+    return _finish(np.linspace(start, end, steps).astype(_float_or(dtype, device)), requires_grad)
+
+
+def logspace(
+    start: Any, end: Any, steps: int, base: float = 10.0, *, dtype: Any = None, device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:  # fmt: skip
+    """``base ** linspace(start, end, steps)``.
+
+    >>> import autograd_ff as af
+    >>> af.logspace(0, 2, 3)
+    tensor([  1.,  10., 100.])
+    """
+    start, end = (one.item() if hasattr(one, "item") else one for one in (start, end))
+    return _finish(np.logspace(start, end, steps, base=base).astype(_float_or(dtype, device)), requires_grad)
+
+
+def eye(
+    n: int, m: int | None = None, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """The (n, m) matrix with ones on its diagonal; square where m is not given.
+
+    >>> import autograd_ff as af
+    >>> af.eye(2)
+    tensor([[1., 0.],
+            [0., 1.]])
+    """
+    return _finish(np.eye(*shape_of((n, n if m is None else m)), dtype=_float_or(dtype, device)), requires_grad)
+
+
+def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
+    """Grids of coordinates: for 1-d tensors of lengths n₁…n_d, d views of shape (n₁, …, n_d).
+
+    ``indexing="xy"`` exchanges the first two dimensions. Not written in place: the grids are expanded.
+
+    >>> import autograd_ff as af
+    >>> rows, columns = af.meshgrid(af.arange(2), af.arange(3))
+    >>> (10 * rows + columns).tolist()
+    [[0, 1, 2], [10, 11, 12]]
+    """
+    given = tuple(tensors[0]) if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)) else tensors
+    if indexing not in ("ij", "xy"):
+        raise ShapeError(f'meshgrid\'s indexing is "ij" or "xy", got {indexing!r}{here()}')
+    vectors = [one.reshape(-1) for one in given]
+    swapped = indexing == "xy" and len(vectors) > 1
+    if swapped:
+        vectors[0], vectors[1] = vectors[1], vectors[0]
+    full_shape = tuple(one.numel() for one in vectors)
+    grids = []
+    for position, vector in enumerate(vectors):
+        narrow = tuple(-1 if dim == position else 1 for dim in range(len(vectors)))
+        grids.append(vector.reshape(narrow).expand(full_shape))
+    if swapped:
+        grids[0], grids[1] = grids[1], grids[0]
+        grids = [one.transpose(0, 1) for one in grids]
+    return tuple(grids)

@@ -1,0 +1,96 @@
+"""Sources of examples for the samplers of the op table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+
+from ..engine import REAL, Domain
+
+__all__ = ["HypothesisDraw", "NumPyDraw"]
+
+T = TypeVar("T")
+
+
+class _Arrays:
+    """Arrays from a shape and a generator: drawing element by element would be slow and full of repeated values."""
+
+    def generator(self) -> np.random.Generator:
+        raise NotImplementedError
+
+    def array(self, shape: tuple[int, ...], domain: Domain = REAL) -> np.ndarray:
+        return np.asarray(domain.fit(self.generator().random(shape)))
+
+    def distinct(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Numbers at least 0.15 apart, in random order."""
+        generator = self.generator()
+        size = int(np.prod(shape, dtype=np.int64))
+        places = generator.permutation(size) - size / 2
+        return np.asarray(0.3 * places + 0.15 * generator.random(size)).reshape(shape)
+
+    def integers(self, shape: tuple[int, ...], low: int, high: int) -> np.ndarray:
+        return np.asarray(self.generator().integers(low, high, size=shape, endpoint=True), dtype=np.int64)
+
+
+class NumPyDraw(_Arrays):
+    """Draws from a NumPy generator: quick, and the same for the same seed.
+
+    >>> draw = NumPyDraw(0)
+    >>> draw.array((2, 3)).shape, 1 <= draw.integer(1, 4) <= 4
+    ((2, 3), True)
+    """
+
+    def __init__(self, seed: int | np.random.Generator = 0) -> None:
+        self._generator = np.random.default_rng(seed)
+
+    def generator(self) -> np.random.Generator:
+        return np.random.default_rng(self._generator.integers(2**63))
+
+    def integer(self, low: int, high: int) -> int:
+        return int(self._generator.integers(low, high, endpoint=True))
+
+    def boolean(self) -> bool:
+        return bool(self._generator.integers(2))
+
+    def choice(self, options: Sequence[T]) -> T:
+        return options[self.integer(0, len(options) - 1)]
+
+    def shape(self, min_dims: int = 0, max_dims: int = 3, min_side: int = 1, max_side: int = 4) -> tuple[int, ...]:
+        return tuple(self.integer(min_side, max_side) for _ in range(self.integer(min_dims, max_dims)))
+
+
+class HypothesisDraw(_Arrays):
+    """Draws through Hypothesis, which shrinks shapes and choices; of an array it draws the shape and a seed.
+
+    >>> from hypothesis import given, settings, strategies
+    >>> @settings(max_examples=5, database=None)
+    ... @given(strategies.data())
+    ... def test(data):
+    ...     assert HypothesisDraw(data).array((2, 3)).shape == (2, 3)
+    >>> test()
+    """
+
+    def __init__(self, data: Any) -> None:
+        import hypothesis.strategies
+
+        self._data = data
+        self._strategies = hypothesis.strategies
+
+    def generator(self) -> np.random.Generator:
+        return np.random.default_rng(self._data.draw(self._strategies.integers(0, 2**32 - 1), label="seed"))
+
+    def integer(self, low: int, high: int) -> int:
+        return int(self._data.draw(self._strategies.integers(low, high), label="integer"))
+
+    def boolean(self) -> bool:
+        return bool(self._data.draw(self._strategies.booleans(), label="boolean"))
+
+    def choice(self, options: Sequence[T]) -> T:
+        return options[self._data.draw(self._strategies.integers(0, len(options) - 1), label="choice")]
+
+    def shape(self, min_dims: int = 0, max_dims: int = 3, min_side: int = 1, max_side: int = 4) -> tuple[int, ...]:
+        sides = self._strategies.integers(min_side, max_side)
+        shapes = self._strategies.lists(sides, min_size=min_dims, max_size=max_dims)
+        return tuple(self._data.draw(shapes, label="shape"))

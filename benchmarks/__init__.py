@@ -1,0 +1,1 @@
+"""The benchmarks: ``python -m benchmarks``. Timings live here and nowhere else."""

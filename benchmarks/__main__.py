@@ -1,0 +1,45 @@
+"""``python -m benchmarks``: training steps, per-op overhead, import times, as tables and as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+from . import imports, overhead, steps
+from .cases import CASES
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="part", help="any of: steps, overhead, imports (default: all)")
+    parser.add_argument("--rounds", type=int, default=11, help="alternating rounds of the training steps")
+    parser.add_argument("--case", choices=[*CASES], action="append", help="only this training step")
+    parser.add_argument("--framework", action="append", help="only this framework beside the bare products")
+    parser.add_argument("--json", type=Path, help="write all the figures here")
+    options = parser.parse_args()
+    parts = options.parts or ["steps", "overhead", "imports"]
+    unknown = set(parts) - {"steps", "overhead", "imports"}
+    if unknown:
+        parser.error(f"no part named {', '.join(sorted(unknown))}")
+    results: dict[str, Any] = {"python": sys.version.split()[0], "machine": platform.processor() or platform.machine()}
+    if "steps" in parts:
+        results["steps"] = []
+        for name in options.case or CASES:
+            results["steps"].append(steps.measure(name, options.rounds, options.framework))
+            print(steps.report(results["steps"][-1]), end="\n\n", flush=True)
+    if "overhead" in parts:
+        results["overhead"] = overhead.measure()
+        print(overhead.report(results["overhead"]), end="\n\n", flush=True)
+    if "imports" in parts:
+        results["imports"] = imports.measure()
+        print(imports.report(results["imports"]), flush=True)
+    if options.json:
+        options.json.write_text(json.dumps(results, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,27 @@
+"""What all tests share: how Hypothesis runs, and that no test leaves the engine's thread state changed."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from autograd_ff.engine.state import LOCAL
+
+# Examples differ in cost by far more than a deadline can tell; on CI the same examples are drawn every time.
+settings.register_profile(
+    "default", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+settings.register_profile("ci", settings.get_profile("default"), derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI", "").lower() in ("1", "true") else "default")
+
+
+@pytest.fixture(autouse=True)
+def _thread_state():
+    """A test that forgets a grad mode, a scope or an observer fails itself, instead of the tests after it."""
+    yield
+    state = LOCAL.state
+    left = (state.grad_enabled, state.scope, state.observers)
+    state.grad_enabled, state.scope, state.observers = True, None, None
+    assert left == (True, None, None), f"the test left (grad mode, scope, observers) = {left}"

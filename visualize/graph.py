@@ -1,0 +1,199 @@
+"""A graph as plain data: what `trace` returns and everything else draws.
+
+Nothing here knows the engine or a drawing program. Two views of the same computation compare equal, and a view goes to
+JSON and back unchanged.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+__all__ = ["KINDS", "Edge", "GraphView", "Module", "Node", "Source", "Value"]
+
+# What a node is, in the order in which a legend lists them.
+KINDS = {
+    "input": "input",
+    "parameter": "parameter",
+    "buffer": "buffer",
+    "constant": "constant",
+    "op": "operation",
+    "kernel": "fused kernel",
+    "view": "view of the same memory",
+    "write": "write in place",
+    "module": "folded module",
+    "loss": "loss",
+    "output": "output",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A line of the user's code. ``file`` is relative to the working directory where it lies below it."""
+
+    file: str
+    line: int
+    text: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.text}" if self.text else f"{self.file}:{self.line}"
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """Shape and dtype of an array.
+
+    >>> Value((64, 128), "float32").nbytes
+    32768
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of its elements."""
+        return math.prod(self.shape) * _item_size(self.dtype)
+
+
+def _item_size(dtype: str) -> int:
+    bits = "".join(letter for letter in dtype if letter.isdigit())
+    return int(bits) // 8 if bits else 1
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One operation, or one array that no operation made."""
+
+    id: int  # position in a topological order: every edge leads from a lower id to a higher one
+    kind: str  # one of KINDS
+    op: str = ""  # the op's name; "" where no op made it
+    outputs: tuple[Value, ...] = ()
+    names: tuple[str, ...] = ()  # qualified names of a parameter, name of an input or of the user's variable
+    arguments: tuple[tuple[str, str], ...] = ()  # what else the op was given, readable: (("axis", "1"),)
+    module: int | None = None  # id of the innermost module around it
+    source: Source | None = None  # the line that made it
+    tracked: bool = False  # a gradient flows back through it
+    backward: bool = False  # part of the computation of a gradient
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all its outputs."""
+        return sum(value.nbytes for value in self.outputs)
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """An array on its way from the node that made it to one that reads it."""
+
+    source: int
+    target: int
+    output: int = 0  # which output of the source
+    input: int = 0  # which input of the target …
+    name: str = ""  # … and its name there
+    value: Value | None = None  # as it is read
+    tracked: bool = False  # a gradient flows back along it
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """One call of a module, of a composite op, of a user's function, or of a derivative rule."""
+
+    id: int
+    kind: str  # "module", "composite", "function" or "backward"
+    name: str  # qualified: "encoder.layer.0"
+    type: str  # "Linear"
+    parent: int | None = None
+    call: int = 0  # which call of the same module this is
+    detail: str = ""  # what the module says of itself: "784→128"
+    source: Source | None = None  # the line that called it
+    backward: bool = False  # the gradients that belong to it
+
+
+@dataclass(frozen=True, slots=True)
+class GraphView:
+    """Nodes, edges and nested modules of a computation.
+
+    >>> one = GraphView(nodes=(Node(0, "input", outputs=(Value((2,), "float32"),)), Node(1, "op", "exp")),
+    ...                 edges=(Edge(0, 1),))
+    >>> GraphView.from_dict(one.to_dict()) == one
+    True
+    """
+
+    nodes: tuple[Node, ...] = ()
+    edges: tuple[Edge, ...] = ()
+    modules: tuple[Module, ...] = ()
+    name: str = ""
+
+    def path(self, module: int | None) -> tuple[int, ...]:
+        """The ids of a module and of those around it, outermost first."""
+        found: list[int] = []
+        while module is not None:
+            found.append(module)
+            module = self.modules[module].parent
+        return tuple(reversed(found))
+
+    def to_dict(self) -> dict[str, Any]:
+        """As dicts, lists, strings and numbers, ready for ``json.dumps``."""
+        return {
+            "format": "autograd_ff.GraphView",
+            "version": 1,
+            "name": self.name,
+            "nodes": [_plain(asdict(node)) for node in self.nodes],
+            "edges": [_plain(asdict(edge)) for edge in self.edges],
+            "modules": [_plain(asdict(module)) for module in self.modules],
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> GraphView:
+        """The view that `to_dict` wrote. Keys that this version does not know are ignored.
+
+        Raises:
+            ValueError: the data are not a GraphView, or of a later version.
+        """
+        if not isinstance(data, dict) or data.get("format") != "autograd_ff.GraphView":
+            raise ValueError("this is not the data of a GraphView: it has no format 'autograd_ff.GraphView'")
+        if data.get("version") != 1:
+            raise ValueError(f"this GraphView has version {data.get('version')!r}; this program reads version 1")
+        return cls(
+            nodes=tuple(
+                Node(
+                    **{
+                        **_known(Node, one),
+                        "outputs": tuple(_value(value) for value in one.get("outputs", ())),
+                        "names": tuple(one.get("names", ())),
+                        "arguments": tuple((key, text) for key, text in one.get("arguments", ())),
+                        "source": _source(one.get("source")),
+                    }
+                )
+                for one in data["nodes"]
+            ),
+            edges=tuple(
+                Edge(**{**_known(Edge, one), "value": None if one.get("value") is None else _value(one["value"])})
+                for one in data["edges"]
+            ),
+            modules=tuple(
+                Module(**{**_known(Module, one), "source": _source(one.get("source"))}) for one in data["modules"]
+            ),
+            name=data.get("name", ""),
+        )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    return [_plain(one) for one in value] if isinstance(value, (tuple, list)) else value
+
+
+def _known(cls: Any, data: dict[str, Any]) -> dict[str, Any]:
+    names = {field.name for field in fields(cls)}
+    return {key: value for key, value in data.items() if key in names}
+
+
+def _value(data: dict[str, Any]) -> Value:
+    return Value(tuple(data["shape"]), data["dtype"])
+
+
+def _source(data: dict[str, Any] | None) -> Source | None:
+    return None if data is None else Source(data["file"], data["line"], data.get("text", ""))
