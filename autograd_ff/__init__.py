@@ -2,7 +2,8 @@
 
 from math import e, inf, nan, pi
 
-from . import autograd, functions
+from . import autograd, functions, nn, optim
+from .data import datasets, transforms
 from .engine import (
     enable_grad,
     get_default_dtype,
@@ -19,3 +20,4 @@ from .functions.dtypes import float64 as double
 from .functions.dtypes import int16 as short
 from .functions.dtypes import int32 as int
 from .functions.dtypes import int64 as long
+from .serialization import load, save

@@ -1,4 +1,4 @@
-"""Our functions beside PyTorch's: the same values, dtypes, gradients and gradients of gradients."""
+"""Comparing a computation with the same one in PyTorch: value, gradients, and gradients of gradients, in float64."""
 
 from __future__ import annotations
 
@@ -7,59 +7,66 @@ import pytest
 
 import autograd_ff as af
 
+torch = pytest.importorskip("torch")
 
-def agree(ours, theirs, *arrays, order=2, rtol=1e-9, atol=1e-10):
-    """Call both with tensors of these arrays (floating ones require grad) and compare all that comes out.
-
-    The upstream gradient is random but fixed; the gradient of the gradient is that of ``sum(gradient * random)``.
-    """
-    torch = pytest.importorskip("torch")
-    rng = np.random.default_rng(1)
-    mine = [af.tensor(one, requires_grad=one.dtype.kind == "f") for one in map(np.asarray, arrays)]
-    other = [torch.tensor(one, requires_grad=one.dtype.kind == "f") for one in map(np.asarray, arrays)]
-    with np.errstate(all="ignore"):
-        a, b = ours(*mine), theirs(*other)
-        same(a, b, rtol, atol)
-        if not b.requires_grad:
-            assert not a.requires_grad
-            return
-        assert a.requires_grad
-        upstream = np.asarray(rng.normal(size=b.shape), dtype=a.dtype)
-        leaves = [one for one in mine if one.requires_grad], [one for one in other if one.requires_grad]
-        deeper = order > 1
-        ga = af.autograd.grad(a, leaves[0], af.tensor(upstream), create_graph=deeper, allow_unused=True)
-        gb = torch.autograd.grad(b, leaves[1], torch.tensor(upstream), create_graph=deeper, allow_unused=True)
-        for one, two in zip(ga, gb, strict=True):
-            same_or_nothing(one, two, rtol, atol)
-        if not deeper:
-            return
-        pairs = [(one, two) for one, two in zip(ga, gb, strict=True) if two is not None and two.requires_grad]
-        if not pairs:
-            return
-        factors = [rng.normal(size=two.shape) for _, two in pairs]
-        total_a = sum(((one * f).sum() for (one, _), f in zip(pairs, factors, strict=True)), af.tensor(0.0))
-        total_b = sum((two * torch.tensor(f)).sum() for (_, two), f in zip(pairs, factors, strict=True))
-        if not total_a.requires_grad:  # a constant gradient: PyTorch may record it as zeros all the same
-            ha = [None] * len(leaves[0])
-        else:
-            ha = af.autograd.grad(total_a, leaves[0], allow_unused=True)
-        hb = torch.autograd.grad(total_b, leaves[1], allow_unused=True)
-        for one, two in zip(ha, hb, strict=True):
-            same_or_nothing(one, two, rtol * 10, atol * 10)
+__all__ = ["compare", "same_values", "torch"]
 
 
-def same(mine, other, rtol=1e-9, atol=1e-10):
-    found = mine.detach().numpy()
-    expected = other.numpy(force=True)
-    assert found.shape == expected.shape
-    assert found.dtype == expected.dtype
-    np.testing.assert_allclose(found, expected, rtol=rtol, atol=atol)
+def leaves(library, arrays):
+    make = torch.tensor if library is torch else af.tensor
+    return [make(array, requires_grad=array.dtype.kind == "f") if isinstance(array, np.ndarray) else array for array in arrays]
 
 
-def same_or_nothing(mine, other, rtol, atol):
-    """No gradient and a gradient of zeros are the same."""
-    if mine is None or other is None:
-        for one in (mine, other):
-            assert one is None or not np.any(one.numpy(force=True) if not isinstance(one, af.Tensor) else one.array)
-        return
-    same(mine, other, rtol, atol)
+def as_array(tensor):
+    return tensor.detach().numpy(force=True) if isinstance(tensor, torch.Tensor) else tensor.detach().numpy()
+
+
+def run(library, function, arrays, order, seed):
+    """Values, gradients, and gradients of a random combination of the gradients."""
+    grad = torch.autograd.grad if library is torch else af.autograd.grad
+    generator = np.random.default_rng(seed)
+
+    def dense(shape):
+        array = generator.uniform(0.5, 1.5, shape)
+        return torch.tensor(array) if library is torch else af.tensor(array)
+
+    inputs = leaves(library, arrays)
+    wanted = [one for one in inputs if getattr(one, "requires_grad", False)]
+    outputs = function(library, *inputs)
+    outputs = list(outputs) if isinstance(outputs, (tuple, list)) else [outputs]
+    values = [as_array(one) for one in outputs]
+    tracked = [one for one in outputs if one.requires_grad]
+    first = grad(tracked, wanted, [dense(tuple(one.shape)) for one in tracked], create_graph=True, allow_unused=True)
+    results = [("value", values), ("gradient", [None if one is None else as_array(one) for one in first])]
+    again = [one for one in first if one is not None and one.requires_grad]
+    if order > 1 and again:
+        second = grad(again, wanted, [dense(tuple(one.shape)) for one in again], allow_unused=True)
+        results.append(("second gradient", [None if one is None else as_array(one) for one in second]))
+    return results
+
+
+def compare(function, *arrays, order=2, seed=0, rtol=1e-9, atol=1e-11):
+    """``function(library, *inputs)`` gives the same in both libraries. A gradient that is absent equals zeros."""
+    ours, theirs = (run(library, function, arrays, order, seed) for library in (af, torch))
+    for (what, mine), (_, other) in zip(ours, theirs, strict=False):
+        assert len(mine) == len(other)
+        for position, (one, two) in enumerate(zip(mine, other, strict=True)):
+            one = np.zeros(()) if one is None else one
+            two = np.zeros_like(one) if two is None else two
+            np.testing.assert_allclose(one, two, rtol=rtol, atol=atol, err_msg=f"{what} {position}")
+            assert one.shape == two.shape or not one.any(), f"{what} {position}"
+    if len(ours) > len(theirs):  # we have a second gradient where PyTorch has none: it must be zero
+        assert all(one is None or not one.any() for one in ours[2][1])
+
+
+def same_values(function, *arrays):
+    """``function(library, *inputs)`` gives the same values, dtypes and shapes; inputs keep their dtypes."""
+    make = {af: af.tensor, torch: torch.tensor}
+    results = []
+    for library in (af, torch):
+        inputs = [make[library](one) if isinstance(one, np.ndarray) else one for one in arrays]
+        out = function(library, *inputs)
+        results.append([np.asarray(one) for one in (out if isinstance(out, (tuple, list)) else [out])])
+    for one, two in zip(*results, strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-6, atol=1e-7)
+        assert (one.shape, one.dtype) == (two.shape, two.dtype)

@@ -44,7 +44,9 @@ def each(function):
 
     def reference(*inputs, **params):
         arrays = np.broadcast_arrays(*inputs)
-        values = [function(*(float(one) for one in row), **params) for row in zip(*(a.flat for a in arrays), strict=True)]
+        values = [
+            function(*(float(one) for one in row), **params) for row in zip(*(a.flat for a in arrays), strict=True)
+        ]
         return np.array(values, dtype=np.float64).reshape(arrays[0].shape)
 
     return reference
@@ -103,7 +105,9 @@ def binary_cross_entropy(input, target):
 
 
 def cross_entropy(logits, target, reduction="none"):
-    losses = [math.log(sum(math.exp(one) for one in row)) - row[label] for row, label in zip(logits, target, strict=True)]
+    losses = [
+        math.log(sum(math.exp(one) for one in row)) - row[label] for row, label in zip(logits, target, strict=True)
+    ]
     return reduced(np.array(losses), reduction)
 
 
@@ -141,7 +145,9 @@ def take(a, index):
 
 
 def write_index(x, values, index):
-    return np.array([values if chosen else value for value, chosen in zip(x.flat, index.flat, strict=True)]).reshape(x.shape)
+    return np.array([values if chosen else value for value, chosen in zip(x.flat, index.flat, strict=True)]).reshape(
+        x.shape
+    )
 
 
 def write_view(base, value, geometry):
@@ -159,7 +165,9 @@ def slice_view(a, index):
 
 
 def pad_constant(array, pad_width, constant_values):
-    out = np.full([low + side + high for (low, high), side in zip(pad_width, array.shape, strict=True)], constant_values, float)
+    out = np.full(
+        [low + side + high for (low, high), side in zip(pad_width, array.shape, strict=True)], constant_values, float
+    )
     for place in np.ndindex(array.shape):
         out[tuple(one + low for one, (low, _) in zip(place, pad_width, strict=True))] = array[place]
     return out
@@ -210,7 +218,9 @@ def einsum(*operands, subscripts):
         at = dict(zip(sizes, values, strict=True))
         product = 1.0
         for term, operand in zip(terms, operands, strict=True):
-            product *= operand[tuple(min(at[letter], side - 1) for letter, side in zip(term, operand.shape, strict=True))]
+            product *= operand[
+                tuple(min(at[letter], side - 1) for letter, side in zip(term, operand.shape, strict=True))
+            ]
         total[tuple(at[letter] for letter in right)] += product
     return total
 

@@ -118,7 +118,7 @@ def test_sequentials_multiply():
     with pytest.raises(TypeError):
         net * 1.5
     with pytest.raises(TypeError):
-        net + [nn.ReLU()]
+        net + [nn.ReLU()]  # noqa: RUF005
 
 
 # ---------------------------------------------------------------- ModuleList and ModuleDict
@@ -171,9 +171,7 @@ def test_any_name_is_a_key_of_a_module_dict():
 
 def test_equal_neighbours_in_a_list_are_shown_once():
     box = nn.ModuleList([nn.Linear(1, 2), nn.Linear(1, 2), nn.ReLU()])
-    assert repr(box) == (
-        "ModuleList(\n  (0-1): 2 x Linear(in_features=1, out_features=2, bias=True)\n  (2): ReLU()\n)"
-    )
+    assert repr(box) == ("ModuleList(\n  (0-1): 2 x Linear(in_features=1, out_features=2, bias=True)\n  (2): ReLU()\n)")
     assert repr(nn.ModuleList()) == "ModuleList()"
 
 

@@ -22,7 +22,11 @@ SOURCES = sorted((PACKAGE / "rules").glob("*.py")) + sorted((PACKAGE / "kernels"
 SAME_ON_BOTH = {"shape", "ndim", "dtype"}
 AMBIGUOUS = (set(dir(np.ndarray)) | set(dir(autograd_ff.Tensor))) - SAME_ON_BOTH
 REGISTERING = {"primitive", "kernel", "composite"}
-EXEMPT_KEYWORDS = {"forward", "domain", "backward"}  # a kernel's joint backward runs on arrays, its definition on Tensors
+EXEMPT_KEYWORDS = {
+    "forward",
+    "domain",
+    "backward",
+}  # a kernel's joint backward runs on arrays, its definition on Tensors
 WRITES = {"copyto", "put", "putmask", "place", "fill_diagonal", "put_along_axis"}
 NOT_DISPATCHED = {"vectorize", "frompyfunc", "float64", "float32"}
 MAKES_ARRAYS = {"array", "asarray", "full"}  # of parameters and shapes, with a dtype; never of values
@@ -58,7 +62,11 @@ class _Module:
         """Functions of the module that register ops themselves: their callers' arguments are rules too."""
         found: set[str] = set()
         for name, function in self.functions.items():
-            called = {node.func.id for node in ast.walk(function) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+            called = {
+                node.func.id
+                for node in ast.walk(function)
+                if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+            }
             names = {node.id for node in ast.walk(function) if isinstance(node, ast.Name)}
             if called & REGISTERING and "NONDIFFERENTIABLE" not in names:
                 found.add(name)
@@ -68,7 +76,11 @@ class _Module:
         """The functions that stand as a vjp, a definition or a composite, and all that those call."""
         roots: list[ast.AST] = []
         for node in ast.walk(self.tree):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in REGISTERING | self.wrappers:
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Name)
+                and node.func.id in REGISTERING | self.wrappers
+            ):
                 # The first argument of `primitive` computes forward; that of `kernel` is the definition.
                 positional = node.args if node.func.id == "kernel" else node.args[1:]
                 given = [*positional, *(one.value for one in node.keywords if one.arg not in EXEMPT_KEYWORDS)]
@@ -86,7 +98,11 @@ class _Module:
                 continue
             found.append(root)
             for node in ast.walk(root):
-                if isinstance(node, ast.Name) and node.id in self.functions and not node.id.lstrip("_").startswith("draw"):
+                if (
+                    isinstance(node, ast.Name)
+                    and node.id in self.functions
+                    and not node.id.lstrip("_").startswith("draw")
+                ):
                     roots.append(self.functions[node.id])
         return found
 
@@ -214,7 +230,11 @@ def _walk_values(node: ast.AST) -> list[ast.AST]:
     """The nodes of an expression except what stands under .shape, .ndim, .dtype, len() and isinstance()."""
     if isinstance(node, ast.Attribute) and node.attr in SAME_ON_BOTH:
         return []
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("len", "isinstance", "hasattr"):
+    if (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id in ("len", "isinstance", "hasattr")
+    ):
         return []
     found = [node]
     for child in ast.iter_child_nodes(node):

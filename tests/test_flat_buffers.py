@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from optim_reference import adam, reference_run
 
 from autograd_ff import engine, optim
 from autograd_ff.errors import InplaceError, OptimizerError, ShapeError
-from optim_reference import adam, reference_run
 
 
 def leaf(values, requires_grad=True):
@@ -61,7 +61,9 @@ def test_observers_see_every_write_and_can_replay_it():
     optimizer = optim.Adam(params, weight_decay=0.1)
     give_gradients(params)
     optimizer.step()
-    start = [np.array(array) for array in (params[0].array.base, *[optimizer.state[p]["exp_avg"].array for p in params])]
+    start = [
+        np.array(array) for array in (params[0].array.base, *[optimizer.state[p]["exp_avg"].array for p in params])
+    ]
     give_gradients(params, 2.0)
     with engine.observe(Seen()) as seen:
         optimizer.step()

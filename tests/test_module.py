@@ -7,6 +7,7 @@ import gc
 import pickle
 import weakref
 from collections import OrderedDict
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -423,7 +424,7 @@ def test_hundreds_of_differences_are_not_all_listed():
 @given(st.lists(st.integers(1, 4), min_size=2, max_size=5), st.booleans())
 def test_state_survives_the_way_out_and_back(sizes, bias):
     def make():
-        return nn.Sequential(*(nn.Linear(*pair, bias=bias) for pair in zip(sizes, sizes[1:], strict=False)))
+        return nn.Sequential(*(nn.Linear(*pair, bias=bias) for pair in pairwise(sizes)))
 
     net, other = make(), make()
     other.load_state_dict(net.state_dict())

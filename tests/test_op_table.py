@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from op_references import REFERENCES, Satisfies, needs_reference
 
 import autograd_ff  # noqa: F401  (fills the table)
 from autograd_ff.engine import OPS, Scatter, TensorCore, wrap
 from autograd_ff.engine.register import CallableOp
 from autograd_ff.errors import AutogradError
 from autograd_ff.testing import HypothesisDraw, NumPyDraw, table
-from op_references import REFERENCES, Satisfies, needs_reference
 
 NAMES = sorted(OPS)
 
@@ -117,7 +117,9 @@ def planted(op, position, change):
     """A copy of an op outside the table, with one rule replaced by ``change(right rule) -> wrong rule``."""
     right = op.joint if position is None else op.vjps[position]
     wrong = functools.wraps(right.function)(change(right.function))
-    details = {key: getattr(op, key) for key in ("params", "promotion", "promoted", "broadcasts", "outputs", "residuals")}
+    details = {
+        key: getattr(op, key) for key in ("params", "promotion", "promoted", "broadcasts", "outputs", "residuals")
+    }
     vjps = [None if rule is None else rule.function for rule in op.vjps]
     if position is None:
         details["joint"] = wrong
@@ -231,7 +233,9 @@ def fails(op, check, seeds=30):
 
 
 @pytest.mark.parametrize(
-    ("name", "position", "fault", "change"), PLANTED, ids=[f"{name}-{where}-{fault}" for name, where, fault, _ in PLANTED]
+    ("name", "position", "fault", "change"),
+    PLANTED,
+    ids=[f"{name}-{where}-{fault}" for name, where, fault, _ in PLANTED],
 )
 def test_planted_wrong_rules_fail(name, position, fault, change):
     wrong = planted(OPS[name], position, change)
@@ -278,7 +282,13 @@ def test_planted_rules_that_widen_the_dtype():
 def test_planted_wrong_declarations():
     absolute, exp = OPS["abs"], OPS["exp"]
     as_analytic = CallableOp(
-        "abs", "primitive", np.absolute, absolute.domain, inputs=("x",), vjps=[lambda g, x: g * np.sign(x)], analytic=True
+        "abs",
+        "primitive",
+        np.absolute,
+        absolute.domain,
+        inputs=("x",),
+        vjps=[lambda g, x: g * np.sign(x)],
+        analytic=True,
     )
     assert fails(as_analytic, table.check_complex_step)
     near_kink = CallableOp(
@@ -286,5 +296,7 @@ def test_planted_wrong_declarations():
         branches=lambda x: np.sign(x),
     )  # fmt: skip
     assert fails(near_kink, table.check_branches, seeds=200)
-    writes = CallableOp("writes", "primitive", lambda x: np.exp(x, out=x), exp.domain, inputs=("x",), vjps=[lambda g, out: g * out])
+    writes = CallableOp(
+        "writes", "primitive", lambda x: np.exp(x, out=x), exp.domain, inputs=("x",), vjps=[lambda g, out: g * out]
+    )
     assert fails(writes, table.check_gradient)

@@ -9,12 +9,12 @@ import sys
 import numpy as np
 import pytest
 import scipy.special
+from beside_torch import agree
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import autograd_ff as af
-from against_torch import agree
 from autograd_ff.autograd import grad
 from autograd_ff.errors import AutogradError, DtypeError, InplaceError, NoRuleError, ShapeError
 
@@ -30,7 +30,21 @@ UNARY = {
     "lgamma": (0.3, 5), "digamma": (0.3, 5), "floor": (-3, 3), "ceil": (-3, 3), "trunc": (-3, 3), "round": (-3, 3),
     "frac": (-3, 3), "sigmoid": (-4, 4), "logit": (0.1, 0.9), "nan_to_num": (-3, 3),
 }  # fmt: skip
-BINARY = ["add", "sub", "mul", "div", "atan2", "maximum", "minimum", "remainder", "fmod", "hypot", "logaddexp", "pow", "xlogy"]
+BINARY = [
+    "add",
+    "sub",
+    "mul",
+    "div",
+    "atan2",
+    "maximum",
+    "minimum",
+    "remainder",
+    "fmod",
+    "hypot",
+    "logaddexp",
+    "pow",
+    "xlogy",
+]
 COMPARISONS = ["eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or", "logical_xor"]
 
 
@@ -180,7 +194,9 @@ def test_division_of_large_whole_numbers_is_exact():
     assert af.div(x, 3, rounding_mode="trunc").tolist() == [(2**62 + 1) // 3, -((2**62 + 1) // 3)]
 
 
-@pytest.mark.parametrize("divide", [lambda x, y: x // y, lambda x, y: x % y, lambda x, y: af.div(x, y, rounding_mode="trunc")])
+@pytest.mark.parametrize(
+    "divide", [lambda x, y: x // y, lambda x, y: x % y, lambda x, y: af.div(x, y, rounding_mode="trunc")]
+)
 def test_whole_numbers_by_zero_raise(divide):
     with pytest.raises(AutogradError, match="divided by zero"):
         divide(af.tensor([1, 2]), af.tensor([1, 0]))
@@ -357,9 +373,7 @@ def test_in_place_methods_with_arguments(name, args, function):
         gradient = grad(written.sum(), leaf, allow_unused=True)[0]
         assert gradient is None or not np.any(gradient.numpy())
         return
-    np.testing.assert_allclose(
-        grad(written.sum(), leaf)[0].numpy(), grad(expected.sum(), other)[0].numpy(), rtol=1e-14
-    )
+    np.testing.assert_allclose(grad(written.sum(), leaf)[0].numpy(), grad(expected.sum(), other)[0].numpy(), rtol=1e-14)
 
 
 def test_in_place_keeps_the_dtype_or_raises():
@@ -380,7 +394,10 @@ def test_in_place_keeps_the_dtype_or_raises():
 # ---------------------------------------------------------------- NumPy's and SciPy's front doors
 
 
-@pytest.mark.parametrize("name", ["erf", "erfc", "erfinv", "ndtr", "log_ndtr", "ndtri", "psi", "gammaln", "logit", "expit", "log_expit", "entr"])
+@pytest.mark.parametrize(
+    "name",
+    ["erf", "erfc", "erfinv", "ndtr", "log_ndtr", "ndtri", "psi", "gammaln", "logit", "expit", "log_expit", "entr"],
+)
 def test_scipy_functions_of_tensors(name):
     x = numbers((4,), 0.1, 0.9)
     t = af.tensor(x, requires_grad=True)

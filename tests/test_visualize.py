@@ -530,6 +530,7 @@ def test_pdf_and_svg_are_deterministic(small, tmp_path):
         )
         assert first.startswith(start)
         assert first == second
+    assert b"/CreationDate (D:20000101" in Path(render(small, tmp_path / "dated.pdf")).read_bytes()
 
 
 WEIRD = ['a"b', "<b>&amp;</b>", "back\\slash\\N\\G\\n", "größe→λ🎈", "two\nlines", "", "%s {x|y}", "bell\x07", "\ud800"]

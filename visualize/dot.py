@@ -46,8 +46,10 @@ class _Writer:
         self.view = view
         self.theme = theme
         self.incoming: list[list[Edge]] = [[] for _ in view.nodes]
+        self.outgoing: list[list[Edge]] = [[] for _ in view.nodes]
         for edge in view.edges:
             self.incoming[edge.target].append(edge)
+            self.outgoing[edge.source].append(edge)
         self.children: dict[int | None, list[Module]] = {}
         self.inside: dict[int | None, list[Node]] = {}
         sizes = [0] * len(view.modules)
@@ -85,14 +87,16 @@ class _Writer:
                 reader = self.view.nodes[forward[0].target]
                 if self._box(self.view.nodes[source].module) == self._box(reader.module):
                     beside.setdefault(reader.id, []).append(forward[0])
+        for target, edges in beside.items():
+            # At least one array must come from above, or the node has no place in the flow of its own.
+            if len({edge.source for edge in self.incoming[target]}) == len(edges):
+                constants = [edge for edge in edges if self.view.nodes[edge.source].kind == "constant"]
+                edges[:] = [edge for edge in edges if edge not in constants] if constants else []
+            if len(edges) > 4:
+                edges.clear()
         for edges in beside.values():  # left and right in turn; what gradients read too comes to the right
             edges.sort(key=lambda edge: len(readers[edge.source]))
-        # At least one array must come from above, or the node has no place in the flow of its own.
-        return {
-            target: edges
-            for target, edges in beside.items()
-            if len(edges) <= 4 and len({edge.source for edge in self.incoming[target]}) > len(edges)
-        }
+        return {target: edges for target, edges in beside.items() if edges}
 
     def lines(self, title: str, direction: str, legend: bool) -> Iterator[str]:
         theme, sizes = self.theme, self.theme.sizes
@@ -163,13 +167,12 @@ class _Writer:
         return self.theme.kinds[node.kind]
 
     def node(self, node: Node) -> str:
-        incoming = self.incoming[node.id]
+        title = node_title(node, self.incoming[node.id], self.outgoing[node.id])
         style, sizes = self.style(node), self.theme.sizes
         around = [self.view.modules[module] for module in self.view.path(node.module)]
+        hint = tooltip(node, title, around)
         alone = next((one for one in around if self.sizes[one.id] == 1 and one.kind == "module"), None)
-        title = f"<B>{_html(node_title(node, incoming))}</B>"
-        if alone is not None:
-            title = f"<B>{_html(module_label(alone))}</B>"
+        title = f"<B>{_html(title if alone is None else module_label(alone))}</B>"
         if node.op and node.names:
             title = f"<I>{_html(node.names[0]) or '_'}</I> = {title}"
         lines = [title]
@@ -180,7 +183,7 @@ class _Writer:
             f'id="n{node.id}"',
             f'class="{"gradient" if style is self.theme.gradient else node.kind}"',
             f"label=<{_table(lines)}>",
-            f"tooltip={_quoted(tooltip(node, incoming, around))}",
+            f"tooltip={_quoted(hint)}",
             f'shape={style.shape} style="{style.style}" fillcolor="{style.fill}" color="{style.line}"',
             f'fontcolor="{style.text}" penwidth={style.width:g} margin="{style.margin}"',
         ]

@@ -19,6 +19,9 @@ _WITH_NUMBER = {
     "minimum": ("minimum with {}", "minimum with {}"),
 }
 _WRITES = {"write": "write in place", "write_view": "write in place", "write_index": "write at"}
+# NumPy's names of arguments, and those that users of this library write.
+_ARGUMENTS = {"axis": "dim", "keepdims": "keepdim", "ddof": "correction"}
+_UNSAID = {("reduction", "mean")}  # what everybody expects
 _LONG = 44  # characters of one label line
 
 
@@ -54,13 +57,13 @@ def module_label(module: Module) -> str:
     return f"∇ {text}" if module.backward else text
 
 
-def node_title(node: Node, incoming: Sequence[Edge] = ()) -> str:
+def node_title(node: Node, incoming: Sequence[Edge] = (), outgoing: Sequence[Edge] = ()) -> str:
     """The first line of a node's label."""
     if not node.op:
         if node.names:
             return "\n".join(name or "''" for name in node.names[:3]) + ("\n…" if len(node.names) > 3 else "")
         value = dict(node.arguments).get("value")
-        return value if value is not None else node.kind
+        return value if value is not None else _role(outgoing) or node.kind
     if node.op == "linear" and not node.backward:
         return _linear(node, incoming)
     title = _WRITES.get(node.op, node.op.removeprefix("_"))
@@ -73,7 +76,9 @@ def node_title(node: Node, incoming: Sequence[Edge] = ()) -> str:
     if node.backward and node.op in ("add", "index_add") and not arguments:
         return "sum of gradients"
     shown = [
-        value if name in ("index", "geometry", "position") else f"{name}={value}" for name, value in node.arguments
+        value if name in ("index", "geometry", "position") else f"{_ARGUMENTS.get(name, name)}={value}"
+        for name, value in node.arguments
+        if (name, value) not in _UNSAID
     ]
     if node.op in ("reshape", "broadcast_to"):
         shown = []  # the new shape stands in the second line
@@ -81,6 +86,12 @@ def node_title(node: Node, incoming: Sequence[Edge] = ()) -> str:
         shown = [arguments["axes"]]
     text = f"{title} {', '.join(shown)}" if shown else title
     return _cut(text)
+
+
+def _role(outgoing: Sequence[Edge]) -> str:
+    """What an array without a name is to who reads it: a mask, indices, a target."""
+    names = {edge.name for edge in outgoing}
+    return names.pop() if len(names) == 1 and all(len(name) > 2 for name in names) else ""
 
 
 def _linear(node: Node, incoming: Sequence[Edge]) -> str:
@@ -105,11 +116,11 @@ def source_text(source: Source) -> str:
     return str(Source(source.file.rsplit("/", 1)[-1], source.line, source.text))
 
 
-def tooltip(node: Node, incoming: Sequence[Edge] = (), modules: Sequence[Module] = ()) -> str:
+def tooltip(node: Node, title: str = "", modules: Sequence[Module] = ()) -> str:
     """What shows when the mouse rests on a node: all that the label had no room for."""
     lines = [", ".join(node.names)] if node.names and node.op else []
     arguments = [f"{name}={value}" for name, value in node.arguments]
-    lines.append(f"{node.op}({', '.join(arguments)})" if node.op else node_title(node, incoming))
+    lines.append(f"{node.op}({', '.join(arguments)})" if node.op else title)
     lines += [f"{value_text(value)}, {value.nbytes:,} bytes" for value in node.outputs]
     if modules:
         lines.append(f"in {modules[-1].name}")

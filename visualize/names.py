@@ -13,7 +13,7 @@ from autograd_ff.engine import Node as Recorded
 from autograd_ff.nn.module import Module
 from autograd_ff.nn.parameter import Parameter
 
-__all__ = ["Names", "caller_variables"]
+__all__ = ["Names", "caller_variables", "flatten", "storage"]
 
 _DETAIL = 40  # characters of a module's own description that a label has room for
 
@@ -37,7 +37,7 @@ class Names:
         self._arrays: dict[int, tuple[str, list[str]]] = {}
         self._leaves: dict[int, Leaf] = {}
         self._details: dict[tuple[str, str], set[str]] = {}
-        self._kept: list[Any] = []  # an id means something only as long as its array lives
+        self._kept: dict[int, list[np.ndarray]] = {}  # by storage; an id means something only while its array lives
 
     def add_module(self, module: Module, prefix: str = "") -> None:
         """Parameters and buffers under their qualified names, and what each module says of itself."""
@@ -59,7 +59,7 @@ class Names:
                 if isinstance(value.node, Leaf):
                     self._leaves[id(value.array)] = value.node
             value = value.array
-        self._kept.append(value)
+        self._kept.setdefault(storage(value), []).append(value)
         names = self._arrays.setdefault(id(value), (kind, []))[1]
         if name not in names:
             names.append(name)
@@ -97,10 +97,17 @@ class Names:
             found = None if tensor is None else self._arrays.get(id(tensor.array), ("", []))[1]
         return tuple(found or ())
 
-    def of_array(self, array: Any) -> tuple[str, tuple[str, ...]]:
+    def of_array(self, array: np.ndarray) -> tuple[str, tuple[str, ...]]:
         """What an array without a node is (an "input" where it has a name, else a "constant") and its names."""
-        kind, names = self._arrays.get(id(array), ("constant", []))
-        return kind, tuple(names)
+        known = self._arrays.get(id(array))
+        if known is None:  # perhaps a named one in another shape
+            same = [
+                self._arrays[id(one)]
+                for one in self._kept.get(storage(array), ())
+                if one.size == array.size > 1 and one.dtype == array.dtype and np.may_share_memory(one, array)
+            ]
+            known = same[0] if same else ("constant", [])
+        return known[0], tuple(known[1])
 
     def leaf_of(self, array: Any) -> Leaf | None:
         """The leaf whose tensor this array belongs to, where it is read without a gradient."""
@@ -112,11 +119,18 @@ class Names:
         return next(iter(details)) if len(details) == 1 else ""
 
 
+def storage(array: np.ndarray) -> int:
+    """The id of the array that owns the memory."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return id(array)
+
+
 def _detail(module: Module) -> str:
     sizes = [getattr(module, name, None) for name in ("in_features", "out_features")]
     if all(isinstance(size, int) for size in sizes):
         return f"{sizes[0]}→{sizes[1]}"
-    text = module.extra_repr()
+    text = ", ".join(part for part in module.extra_repr().split(", ") if part != "inplace=False")
     return text if len(text) <= _DETAIL and "\n" not in text else ""
 
 

@@ -19,14 +19,15 @@ from typing import Any
 import numpy as np
 
 from autograd_ff import engine
-from autograd_ff.engine import Leaf, Observer, Op, Scope, TensorCore
+from autograd_ff.engine import Leaf, Observer, Op, Scope, TensorCore, cast
 from autograd_ff.engine import Node as Recorded
 from autograd_ff.engine.dispatch import SELECT
 from autograd_ff.engine.site import in_package, resolve
+from autograd_ff.functions.random import get_rng_state, set_rng_state
 from autograd_ff.nn.module import Module as NetworkModule
 
 from .graph import Edge, GraphView, Module, Node, Source, Value
-from .names import Names, caller_variables, flatten
+from .names import Names, caller_variables, flatten, storage
 
 __all__ = ["trace", "trace_from"]
 
@@ -41,8 +42,8 @@ def trace(target: Any, *inputs: Any, kwargs: Mapping[str, Any] | None = None, na
     Args:
         target: a Tensor (a loss, a gradient with a graph of its own), several of them, a module, or a function of
             tensors; a `GraphView` is returned as it is.
-        inputs: what a module or function is called with, once, in its current mode. Buffers that the call changes get
-            their values back.
+        inputs: what a module or function is called with, once, in its current mode. The module's buffers and the
+            default random generator are put back afterwards.
         kwargs: keyword arguments of that call.
         names: what to call tensors: a mapping of names to tensors or modules (such as
             ``dict(model.named_parameters())``), or a module. By default the caller's variables are looked up; ``{}``
@@ -107,7 +108,7 @@ def _trace_recorded(walk: _Walk, target: Any) -> GraphView:
 def _trace_call(walk: _Walk, target: Callable[..., Any], inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> GraphView:
     for name, value in _argument_names(target, inputs, kwargs):
         walk.add_input(name, value)
-    with _buffers_restored(target), engine.observe(_Recorder(walk)):
+    with _left_as_it_was(target), engine.observe(_Recorder(walk)):
         result = target(*inputs, **kwargs)
     places = [(name, walk.find(value)) for name, value in flatten(result, "output")]
     walk.mark_losses([place for _, place in places if place is not None])
@@ -150,13 +151,15 @@ def _argument_names(
 
 
 @contextmanager
-def _buffers_restored(target: Any) -> Iterator[None]:
-    """Running a module for its picture must not move its running statistics."""
+def _left_as_it_was(target: Any) -> Iterator[None]:
+    """Running a model for its picture moves neither its running statistics nor the random numbers to come."""
     buffers = list(target.buffers()) if isinstance(target, NetworkModule) else []
     before = [(buffer, buffer.array, buffer.array.copy()) for buffer in buffers]
+    state = get_rng_state()
     try:
         yield
     finally:
+        set_rng_state(state)
         for buffer, array, values in before:
             buffer.array = array
             if not np.array_equal(array, values, equal_nan=array.dtype.kind in "fc"):
@@ -198,7 +201,6 @@ class _Walk:
     def __init__(self, names: Names) -> None:
         self.names = names
         self.drafts: list[_Draft] = []
-        self.inputs: dict[_Draft, np.ndarray] = {}
         self._by_node: dict[Recorded, _Place] = {}
         self._by_array: dict[int, _Place] = {}
         self._by_storage: dict[int, list[np.ndarray]] = {}  # arrays on one piece of memory; an id means something only
@@ -260,12 +262,15 @@ class _Walk:
     ) -> None:  # fmt: skip
         if _inside_function(scope):  # the user's Function is one node, which follows
             return
+        if op is cast and node is None:  # a promotion: the same values, not a step of their own
+            self._remember(outputs[0], self._array_place(inputs[0]))
+            return
         arrays = [one for one in outputs[: op.outputs] if isinstance(one, np.ndarray)]
         draft = self._add_op(op, inputs, params, [_value(one.shape, one.dtype) for one in arrays], node, scope)
         written = [inputs[at] for at in op.mutates if isinstance(inputs[at], np.ndarray)]
         for array in written:
             # Whoever reads this memory from now on, through whatever array, reads what was written.
-            for known in self._by_storage.get(_storage(array), ()):
+            for known in self._by_storage.get(storage(array), ()):
                 if np.may_share_memory(known, array):
                     self._by_array[id(known)] = (draft, 0)
                     if id(known) in self._leaf_of:
@@ -283,7 +288,6 @@ class _Walk:
             tracked = isinstance(value, TensorCore) and value.node is not None
             draft = _Draft("input", names=(name,), outputs=[_value(array.shape, array.dtype)], tracked=tracked)
             self.drafts.append(draft)
-            self.inputs[draft] = array
             place = (draft, 0)
             self._remember(array, place)
         if isinstance(value, TensorCore) and value.node is not None:
@@ -299,7 +303,7 @@ class _Walk:
 
     def _remember(self, array: np.ndarray, place: _Place) -> None:
         if id(array) not in self._by_array:
-            self._by_storage.setdefault(_storage(array), []).append(array)
+            self._by_storage.setdefault(storage(array), []).append(array)
         self._by_array[id(array)] = place
 
     def _array_place(self, array: np.ndarray) -> _Place:
@@ -307,7 +311,7 @@ class _Walk:
         if place is not None:
             return place
         leaf = self.names.leaf_of(array)
-        place = self._cast_of(array) if leaf is None else self.place(leaf)
+        place = None if leaf is None else self.place(leaf)
         if place is None:
             kind, names = self.names.of_array(array)
             arguments = (("value", _number(array)),) if array.size == 1 and kind == "constant" else ()
@@ -316,17 +320,6 @@ class _Walk:
             place = (draft, 0)
         self._remember(array, place)
         return place
-
-    def _cast_of(self, array: np.ndarray) -> _Place | None:
-        """The input that the engine promoted to this array's dtype before the op ran, where one alone fits."""
-        found = [
-            draft
-            for draft, given in self.inputs.items()
-            if given.shape == array.shape
-            and given.dtype != array.dtype
-            and np.array_equal(given.astype(array.dtype), array)
-        ]
-        return (found[0], 0) if len(found) == 1 else None
 
     # ---------------------------------------------------------------- one operation
 
@@ -519,13 +512,6 @@ class _Recorder(Observer):
 
 def _value(shape: Iterable[int], dtype: Any) -> Value:
     return Value(tuple(int(side) for side in shape), str(dtype))
-
-
-def _storage(array: np.ndarray) -> int:
-    """The id of the array that owns the memory."""
-    while isinstance(array.base, np.ndarray):
-        array = array.base
-    return id(array)
 
 
 def _in_backward(scope: Scope | None) -> bool:

@@ -7,6 +7,7 @@ function of this package, or a NumPy function that reached a Tensor through NumP
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from ..errors import AutogradError, DimensionError, DtypeError, ShapeError
 from . import tensor as _tensor
 from . import versions
 from .node import Meta, Node
-from .op import NONDIFFERENTIABLE, TABLE, Op, find
+from .op import NONDIFFERENTIABLE, OPS, TABLE, Op, find
 from .promotion import F32, F64, SCALARS, promote
 from .site import here
 from .state import LOCAL, ThreadState, scope
@@ -61,7 +62,10 @@ def apply(op: Op, inputs: tuple[Any, ...], params: dict[str, Any] = NO_PARAMS) -
         arrays = [_as_value(array) for array in arrays]
     back = None
     if op.promotion is not None and not (uniform and (dtype is F32 or dtype is F64)):
+        given = arrays
         arrays, back = promote(op.promotion, arrays, op.promoted)
+        if state.observers is not None:
+            _notify_casts(state, given, arrays)
     try:
         out = op.forward(*arrays, **params)
     except AutogradError:
@@ -71,7 +75,10 @@ def apply(op: Op, inputs: tuple[Any, ...], params: dict[str, Any] = NO_PARAMS) -
     if out.__class__ is not _ndarray or back is not None:
         if op.residuals or op.outputs > 1:
             return _finish_several(op, inputs, arrays, parents, params, out, back, mask, state)
-        out = _cast_back(np.asarray(out), back)  # a reduction's NumPy scalar becomes a 0-d array here
+        computed = np.asarray(out)  # a reduction's NumPy scalar becomes a 0-d array here
+        out = _cast_back(computed, back)
+    else:
+        computed = out
     if views and state.grad_enabled:
         for value in inputs:
             if isinstance(value, TensorCore) and value.view_of is not None:
@@ -112,7 +119,8 @@ def apply(op: Op, inputs: tuple[Any, ...], params: dict[str, Any] = NO_PARAMS) -
     if op.view:
         _note_view(op, tensor, inputs[0], params, state)
     if state.observers is not None:
-        notify(state, op, seen, params, (out,), node)
+        notify(state, op, seen, params, (computed,), node)
+        _notify_casts(state, (computed,), (out,))
     return tensor
 
 
@@ -158,13 +166,21 @@ def notify(state: ThreadState, op: Op, inputs: list[Any], params: dict[str, Any]
         observer.op(op, inputs, params, outputs, node, state.scope)
 
 
+def _notify_casts(state: ThreadState, given: Sequence[Any], cast: Sequence[Any]) -> None:
+    """Let observers see the casts of a promotion, so that what an op got is always what another one made."""
+    for before, after in zip(given, cast, strict=True):
+        if after is not before and isinstance(before, _ndarray):
+            notify(state, OPS["cast"], [before], {"dtype": after.dtype}, (after,), None)
+
+
 def _finish_several(
     op: Op, inputs: Any, arrays: list[Any], parents: list[Any], params: Any, result: Any, back: Any, mask: int,
     state: ThreadState,
 ) -> Any:  # fmt: skip
     """The rest of `apply` for an op with several outputs or with residuals."""
     parts = tuple(None if part is None else np.asarray(part) for part in result)
-    outs, residuals = tuple(_cast_back(out, back) for out in parts[: op.outputs]), parts[op.outputs :]
+    computed, residuals = parts[: op.outputs], parts[op.outputs :]
+    outs = tuple(_cast_back(out, back) for out in computed)
     for value in inputs:
         if isinstance(value, TensorCore) and value.view_of is not None and state.grad_enabled:
             value.view_of.check()
@@ -187,6 +203,7 @@ def _finish_several(
             node.saved = saved
     if state.observers is not None:
         notify(state, op, seen, params, parts, node)
+        _notify_casts(state, computed, outs)
     if op.outputs == 1:
         return wrap(outs[0], node)
     return tuple(

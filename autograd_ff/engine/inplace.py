@@ -185,7 +185,7 @@ def _note(op: Op, target: TensorCore, value: Any, node: Any = None, params: Any 
 
 def _check_writable(target: TensorCore) -> None:
     array = target.array
-    if any(stride == 0 and side > 1 for stride, side in zip(array.strides, array.shape, strict=True)):
+    if array.size and any(stride == 0 and side > 1 for stride, side in zip(array.strides, array.shape, strict=True)):
         raise InplaceError(
             "several elements of this tensor are the same number in memory (it was expanded or broadcast), so it cannot "
             f"be written in place.{here()}\n  Make a copy first: x = x.clone()."

@@ -13,7 +13,15 @@ import sys
 from types import CodeType, FrameType
 from typing import NamedTuple
 
-_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+import numpy as np
+
+_NUMPY = os.path.dirname(np.__file__)
+# Code in these folders is never the user's: this package, and the libraries whose Python code calls Tensors back.
+_LIBRARIES = (
+    os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep,
+    _NUMPY + os.sep,
+    os.path.join(os.path.dirname(_NUMPY), "scipy") + os.sep,
+)
 
 
 class Site(NamedTuple):
@@ -32,8 +40,8 @@ class Site(NamedTuple):
 
 
 def in_package(code: CodeType) -> bool:
-    """Whether the code belongs to autograd_ff itself, rather than to its user."""
-    return code.co_filename.startswith(_PACKAGE)
+    """Whether the code belongs to autograd_ff itself (or to NumPy or SciPy), rather than to its user."""
+    return code.co_filename.startswith(_LIBRARIES)
 
 
 def resolve(code: CodeType, offset: int) -> Site:
@@ -47,7 +55,7 @@ def resolve(code: CodeType, offset: int) -> Site:
 
 
 def calling_code() -> tuple[CodeType, int] | None:
-    """The innermost code now running that is not part of autograd_ff, and the offset of its instruction."""
+    """The innermost code now running that is the user's, and the offset of its instruction."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and in_package(frame.f_code):
         frame = frame.f_back
@@ -55,7 +63,7 @@ def calling_code() -> tuple[CodeType, int] | None:
 
 
 def calling_site() -> Site | None:
-    """The innermost line now running that is not part of autograd_ff."""
+    """The innermost line now running that is the user's."""
     found = calling_code()
     return None if found is None else resolve(*found)
 

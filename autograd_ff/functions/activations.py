@@ -296,4 +296,3 @@ class Activations(TensorCore):
     sigmoid = sigmoid
     softmax = softmax
     log_softmax = log_softmax
-

@@ -95,9 +95,7 @@ def signbit(input: Tensor) -> Tensor:
     return apply(OPS["signbit"], (input,))
 
 
-def isclose(
-    input: Tensor, other: Operand, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False
-) -> Tensor:
+def isclose(input: Tensor, other: Operand, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> Tensor:
     """Elementwise ``|input - other| <= atol + rtol * |other|``; equal infinities are close.
 
     >>> import autograd_ff as af
@@ -107,9 +105,7 @@ def isclose(
     return apply(OPS["isclose"], (input, other), {"rtol": rtol, "atol": atol, "equal_nan": equal_nan})
 
 
-def allclose(
-    input: Tensor, other: Operand, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False
-) -> bool:
+def allclose(input: Tensor, other: Operand, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> bool:
     """Whether `isclose` holds for all elements, as a Python bool."""
     return bool(apply(OPS["allclose"], (input, other), {"rtol": rtol, "atol": atol, "equal_nan": equal_nan}))
 
@@ -128,7 +124,7 @@ def equal(input: Tensor, other: Tensor) -> bool:
             arrays.append(one.array)
         else:
             arrays.append(np.asarray(one))
-    return bool(np.array_equal(*arrays))
+    return bool(np.array_equal(arrays[0], arrays[1]))
 
 
 not_equal, less, less_equal, greater, greater_equal = ne, lt, le, gt, ge

@@ -11,6 +11,7 @@ import numpy as np
 from ..engine import TensorCore, get_default_dtype, here, wrap
 from ..engine.tensor import note_read
 from ..errors import DtypeError, ShapeError
+from .composition import composed
 from .conversion import check_device, to
 from .dtypes import as_dtype, dtype_of
 
@@ -349,6 +350,7 @@ def eye(
     return _finish(np.eye(*shape_of((n, n if m is None else m)), dtype=_float_or(dtype, device)), requires_grad)
 
 
+@composed
 def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
     """Grids of coordinates: for 1-d tensors of lengths n₁…n_d, d views of shape (n₁, …, n_d).
 
@@ -373,5 +375,4 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
         grids.append(vector.reshape(narrow).expand(full_shape))
     if swapped:
         grids[0], grids[1] = grids[1], grids[0]
-        grids = [one.transpose(0, 1) for one in grids]
     return tuple(grids)

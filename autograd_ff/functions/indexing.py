@@ -372,6 +372,8 @@ def _mask(mask: Any, what: str) -> Any:
 def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
     """A copy with ``value`` (a number or a 0-d tensor) where the mask is true.
 
+    A value that the dtype cannot hold, such as 1.5 in an integer tensor, raises; PyTorch cuts it off.
+
     >>> import autograd_ff as af
     >>> af.tensor([1.0, 2.0]).masked_fill(af.tensor([True, False]), -1)
     tensor([-1.,  2.])
@@ -380,6 +382,8 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
     if isinstance(value, TensorCore) and value.array.ndim:
         raise ShapeError(f"masked_fill: the value is one number, got a tensor of shape {value.shape}{here()}")
     dtype = input.array.dtype
+    if not isinstance(value, TensorCore) and np.array(value).astype(dtype) == value:
+        value = np.array(value).astype(dtype)
     out = apply(elementwise.where, (mask, value, input))
     if out.array.dtype != dtype:
         raise DtypeError(f"masked_fill: the value {value!r} is no {dtype}; convert the tensor first.{here()}")

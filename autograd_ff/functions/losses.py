@@ -194,7 +194,8 @@ def huber_loss(
         input, target: of one shape.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
         delta: where the parabola meets the straight line.
-        weight: factors of the elements' losses; the mean divides by their sum.
+        weight: factors of the elements' losses; the mean divides by their number, not by the sum of the factors as that
+            of `mse_loss` does (so PyTorch has it).
 
     Raises:
         ShapeError: the shapes differ, or delta is not positive.
@@ -212,7 +213,7 @@ def huber_loss(
     _check_shapes("huber_loss", input, target)
     with scope("composite", "huber_loss", "huber_loss"):
         loss = apply(losses.huber, (input, target), {"delta": delta, "scale": 1.0})
-        return _reduced(loss, reduction) if weight is None else _weighted_mean(loss, weight, reduction, "huber_loss")
+        return _reduced(_weighted(loss, weight, "huber_loss"), reduction)
 
 
 # ---------------------------------------------------------------- two classes
@@ -320,14 +321,9 @@ def cross_entropy(
     >>> round(cross_entropy(logits, af.tensor([0, 2])).item(), 3)
     0.126
     """
-    # The common case, one int64 target a row, goes straight to the kernel. One look at the largest target, read as an
-    # unsigned number, tells that none is negative (ignored ones included) and none too large.
-    if weight is None and not label_smoothing and ignore_index < 0 and size_average is None and reduce is None:
-        if isinstance(input, TensorCore) and isinstance(target, TensorCore):
-            shape, classes = input.array.shape, target.array
-            if len(shape) == 2 and classes.dtype is _INT64 and classes.shape == shape[:1] and classes.size:
-                if int(np.maximum.reduce(classes.view(np.uint64))) < shape[1] and reduction in ("mean", "sum", "none"):
-                    return apply(kernel, (input, target), {"reduction": reduction})
+    old_names = size_average is not None or reduce is not None
+    if weight is None and not label_smoothing and not old_names and _is_plain(input, target, ignore_index, reduction):
+        return apply(kernel, (input, target), {"reduction": reduction})
     reduction = _check_reduction(reduction, size_average, reduce)
     if not 0 <= label_smoothing <= 1:
         raise ShapeError(f"label_smoothing lies in [0, 1], got {label_smoothing}{here()}")
@@ -337,6 +333,19 @@ def cross_entropy(
         if array.shape == input.array.shape and array.dtype.kind == "f":
             return _with_probabilities(input, target, weight, ignore_index, reduction, label_smoothing)
         return _with_indices("cross_entropy", input, target, weight, ignore_index, reduction, label_smoothing)
+
+
+def _is_plain(input: Any, target: Any, ignore_index: int, reduction: str) -> bool:
+    """Whether this is the common case, one int64 target a row and all that count, which goes straight to the kernel."""
+    if not (isinstance(input, TensorCore) and isinstance(target, TensorCore)):
+        return False
+    shape, classes = input.array.shape, target.array
+    if len(shape) != 2 or classes.dtype is not _INT64 or classes.shape != shape[:1] or not classes.size:
+        return False
+    # One look at the largest target, read as an unsigned number: where that is in range, none is negative (an ignored
+    # one of -100 would be) and none too large.
+    in_range = int(np.maximum.reduce(classes.view(np.uint64))) < shape[1]
+    return in_range and ignore_index < 0 and reduction in ("mean", "sum", "none")
 
 
 def nll_loss(
@@ -381,7 +390,9 @@ def _class_weights(name: str, weight: Any, classes: int) -> np.ndarray | None:
         return None
     weights = weight.array if isinstance(weight, TensorCore) else np.asarray(weight)
     if weights.shape != (classes,):
-        raise ShapeError(f"{name} needs one weight for each of {classes} classes, got a shape of {weights.shape}{here()}")
+        raise ShapeError(
+            f"{name} needs one weight for each of {classes} classes, got a shape of {weights.shape}{here()}"
+        )
     return weights
 
 

@@ -6,13 +6,11 @@ is real-valued. Where a function is not defined the result is NaN or infinite, a
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from ..engine import TensorCore, apply, here, promote_types, result_type, scope, wrap
+from ..engine import TensorCore, apply, here, result_type, scope, wrap
 from ..engine.core_ops import cast, write_index
 from ..engine.tensor import note_read
 from ..errors import DtypeError, ShapeError
@@ -111,12 +109,14 @@ def fmod(input: Operand, other: Operand) -> Tensor:
 
 def power_of(input: Any, exponent: Any) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
     """The op, inputs and parameters of ``input ** exponent``: a Python number needs no gradient, and is cheaper."""
-    if isinstance(exponent, (int, float)) and isinstance(input, TensorCore):
-        if isinstance(exponent, int) or input.array.dtype.kind in "fc":
-            if exponent == 2 and input.array.dtype.kind != "b":
-                return elementwise.square, (input,), {}
-            return elementwise.power_scalar, (input,), {"exponent": exponent}
-    return elementwise.power, (input, exponent), {}
+    if not isinstance(exponent, (int, float)) or not isinstance(input, TensorCore):
+        return elementwise.power, (input, exponent), {}
+    kind = input.array.dtype.kind
+    if isinstance(exponent, float) and kind not in "fc":  # the result is floating where the input is not
+        return elementwise.power, (input, exponent), {}
+    if exponent == 2 and kind != "b":
+        return elementwise.square, (input,), {}
+    return elementwise.power_scalar, (input,), {"exponent": exponent}
 
 
 def pow(input: Operand, exponent: Operand) -> Tensor:
@@ -487,7 +487,9 @@ def where(condition: Tensor | np.ndarray | bool, input: Any = None, other: Any =
     """
     array = condition.array if isinstance(condition, TensorCore) else np.asarray(condition)
     if array.dtype.kind != "b":
-        raise DtypeError(f"the condition of where must be boolean, this one is {array.dtype}; write condition != 0.{here()}")
+        raise DtypeError(
+            f"the condition of where must be boolean, this one is {array.dtype}; write condition != 0.{here()}"
+        )
     if operands:
         with scope("composite", "where", "where"):
             return _where_functions(condition, array, input, other, operands)

@@ -94,7 +94,9 @@ class Generator:
                 f"the state of a generator is a uint8 tensor of 48 bytes, got {array.dtype} {array.shape}{here()}"
             )
         data = array.tobytes()
-        numbers = [int.from_bytes(data[start:stop], "little") for start, stop in ((0, 16), (16, 32), (32, 36), (36, 40))]
+        numbers = [
+            int.from_bytes(data[start:stop], "little") for start, stop in ((0, 16), (16, 32), (32, 36), (36, 40))
+        ]
         self.numpy.bit_generator.state = {
             "bit_generator": "PCG64",
             "state": {"state": numbers[0], "inc": numbers[1]},
@@ -189,7 +191,9 @@ def source(generator: Any) -> np.random.Generator:
 def _floating(dtype: Any, otherwise: np.dtype[Any] | None = None) -> np.dtype[Any]:
     found = (otherwise or get_default_dtype()) if dtype is None else as_dtype(dtype)
     if found.kind != "f":
-        raise DtypeError(f"uniform and normal numbers have a floating dtype, not {found}; integers come from randint.{here()}")
+        raise DtypeError(
+            f"uniform and normal numbers have a floating dtype, not {found}; integers come from randint.{here()}"
+        )
     return found
 
 
@@ -322,8 +326,10 @@ def normal(
     (tensor([5., 5.]), tensor([1., 2.]))
     """
     check_device(device)
-    values = [one.detach() if isinstance(one, TensorCore) else one for one in (mean, std)]  # type: ignore[attr-defined]
-    lowest = min((one.array.min() if one.array.size else 0) if isinstance(one, TensorCore) else one for one in values[1:])
+    values = [one.detach() if isinstance(one, TensorCore) else one for one in (mean, std)]
+    lowest = min(
+        (one.array.min() if one.array.size else 0) if isinstance(one, TensorCore) else one for one in values[1:]
+    )
     if lowest < 0:
         raise ShapeError(f"a standard deviation is not negative, got {lowest}{here()}")
     if not any(isinstance(one, TensorCore) for one in values):
@@ -385,7 +391,9 @@ def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, g
     if replacement:
         edges = np.cumsum(rows, axis=1)
         points = numpy.random((len(rows), num_samples)) * edges[:, -1:]
-        found = np.stack([np.searchsorted(edge, point, side="right") for edge, point in zip(edges, points, strict=True)])
+        found = np.stack(
+            [np.searchsorted(edge, point, side="right") for edge, point in zip(edges, points, strict=True)]
+        )
     else:  # the largest of weight ** (1 / uniform) are such a sample (Efraimidis and Spirakis, 2006)
         with np.errstate(divide="ignore"):
             keys = np.log(numpy.random(rows.shape)) / rows
@@ -461,7 +469,7 @@ class Random(TensorCore):
     def bernoulli_(self, p: float | Tensor = 0.5, *, generator: Any = None) -> Tensor:
         """Overwrite with 1 with probability ``p``, else 0."""
         if isinstance(p, TensorCore):
-            return assign(self, bernoulli(p, generator=generator))  # type: ignore[arg-type]
+            return assign(self, bernoulli(p, generator=generator))
         return assign(self, bernoulli(self, p, generator=generator))  # type: ignore[arg-type]
 
     def random_(self, low: int = 0, high: int | None = None, *, generator: Any = None) -> Tensor:

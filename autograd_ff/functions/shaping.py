@@ -33,7 +33,7 @@ __all__ = [
 # ---------------------------------------------------------------- shape
 
 
-def reshape(input: Tensor, *shape: int | Sequence[int]) -> Tensor:
+def reshape(input: Tensor, *sides: int | Sequence[int], shape: Sequence[int] | None = None) -> Tensor:
     """The elements in the same order in another shape; one side may be -1 and follows from the others.
 
     Shows the input's memory where its layout allows that, else a copy.
@@ -42,7 +42,7 @@ def reshape(input: Tensor, *shape: int | Sequence[int]) -> Tensor:
     >>> af.arange(6).reshape(2, -1).shape
     (2, 3)
     """
-    return apply(rules.reshape, (input,), {"shape": integers_of(shape, None, "reshape")})
+    return apply(rules.reshape, (input,), {"shape": integers_of(sides, shape, "reshape")})
 
 
 def view(input: Tensor, *shape: int | Sequence[int]) -> Tensor:
@@ -142,7 +142,7 @@ def unsqueeze(input: Tensor, dim: int) -> Tensor:
 # ---------------------------------------------------------------- order of dimensions
 
 
-def permute(input: Tensor, *dims: int | Sequence[int]) -> Tensor:
+def permute(input: Tensor, *order: int | Sequence[int], dims: Sequence[int] | None = None) -> Tensor:
     """The dimensions in another order.
 
     >>> import autograd_ff as af
@@ -150,7 +150,7 @@ def permute(input: Tensor, *dims: int | Sequence[int]) -> Tensor:
     (4, 2, 3)
     """
     ndim = input.array.ndim
-    axes = dims_of(integers_of(dims, None, "permute"), ndim, "permute")
+    axes = dims_of(integers_of(order, dims, "permute"), ndim, "permute")
     if len(axes) != ndim:
         raise DimensionError(f"permute: {len(axes)} dimensions were given for a tensor of {ndim}{here()}")
     return apply(rules.transpose, (input,), {"axes": axes})
@@ -454,14 +454,14 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
 # ---------------------------------------------------------------- order and number of elements
 
 
-def flip(input: Tensor, *dims: int | Sequence[int]) -> Tensor:
+def flip(input: Tensor, *which: int | Sequence[int], dims: int | Sequence[int] | None = None) -> Tensor:
     """A copy with the elements in reverse order along some dimensions.
 
     >>> import autograd_ff as af
     >>> af.arange(3).flip(0)
     tensor([2, 1, 0])
     """
-    axes = dims_of(integers_of(dims, None, "flip"), input.array.ndim, "flip")
+    axes = dims_of(integers_of(which, dims, "flip"), input.array.ndim, "flip")
     return apply(rules.flip, (input,), {"axis": axes if input.array.ndim else ()})
 
 
@@ -513,14 +513,14 @@ def roll(input: Tensor, shifts: int | Sequence[int], dims: int | Sequence[int] |
     return apply(rules.roll, (input,), {"shift": moves, "axis": axes if input.array.ndim else None})
 
 
-def tile(input: Tensor, *dims: int | Sequence[int]) -> Tensor:
+def tile(input: Tensor, *counts: int | Sequence[int], dims: int | Sequence[int] | None = None) -> Tensor:
     """The tensor repeated along each dimension; missing leading numbers count as 1.
 
     >>> import autograd_ff as af
     >>> af.tensor([1, 2]).tile(2, 2).tolist()
     [[1, 2, 1, 2], [1, 2, 1, 2]]
     """
-    return apply(rules.tile, (input,), {"reps": _counts(integers_of(dims, None, "tile"), "tile")})
+    return apply(rules.tile, (input,), {"reps": _counts(integers_of(counts, dims, "tile"), "tile")})
 
 
 def _counts(counts: tuple[int, ...], what: str) -> tuple[int, ...]:
@@ -529,17 +529,17 @@ def _counts(counts: tuple[int, ...], what: str) -> tuple[int, ...]:
     return counts
 
 
-def repeat(input: Tensor, *repeats: int | Sequence[int]) -> Tensor:
+def repeat(input: Tensor, *counts: int | Sequence[int], repeats: Sequence[int] | None = None) -> Tensor:
     """`tile` with a number for every dimension (PyTorch's ``repeat``; NumPy's is `repeat_interleave`).
 
     >>> import autograd_ff as af
     >>> af.tensor([1, 2]).repeat(2, 1).tolist()
     [[1, 2], [1, 2]]
     """
-    counts = _counts(integers_of(repeats, None, "repeat"), "repeat")
-    if len(counts) < input.array.ndim:
-        raise ShapeError(f"repeat: {len(counts)} numbers for a tensor of {input.array.ndim} dimensions{here()}")
-    return apply(rules.tile, (input,), {"reps": counts})
+    numbers = _counts(integers_of(counts, repeats, "repeat"), "repeat")
+    if len(numbers) < input.array.ndim:
+        raise ShapeError(f"repeat: {len(numbers)} numbers for a tensor of {input.array.ndim} dimensions{here()}")
+    return apply(rules.tile, (input,), {"reps": numbers})
 
 
 @composed
@@ -552,8 +552,8 @@ def repeat_interleave(input: Tensor, repeats: Any, dim: int | None = None) -> Te
     >>> af.tensor([1, 2]).repeat_interleave(2)
     tensor([1, 1, 2, 2])
     """
-    if dim is None:
-        input, dim = ravel(input), 0
+    if dim is None or not input.array.ndim:
+        input, dim = ravel(input), 0 if dim is None else dim
     axis = dim_of(dim, input.array.ndim, "repeat_interleave")
     counts = repeats.array if isinstance(repeats, TensorCore) else np.asarray(repeats)
     try:

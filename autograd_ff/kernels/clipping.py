@@ -49,8 +49,9 @@ gradient_norm = kernel(
 
 def _scale_gradient(gradient, norm, max_norm):
     factor = max_norm / (float(norm) + 1e-6)
-    if not factor >= 1:  # NaN goes on into the gradient, as in PyTorch
-        np.multiply(gradient, factor, out=gradient)
+    if not factor >= 1:  # true of NaN, which goes on into the gradient, as in PyTorch
+        with np.errstate(all="ignore"):
+            np.multiply(gradient, factor, out=gradient)
     return gradient
 
 

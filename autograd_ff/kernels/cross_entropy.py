@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..engine import REAL, Call, Draw, kernel
+from ..engine import Call, Draw, kernel
 
 # Rows so short that a loop over them, which is NumPy's way to reduce along the last dimension, costs more than a copy
 # with the rows as columns.

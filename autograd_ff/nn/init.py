@@ -145,8 +145,8 @@ def constant_(tensor: Tensor, val: float) -> Tensor:
     """Fill with one number.
 
     >>> import autograd_ff as af
-    >>> af.nn.init.constant_(af.empty(2), 0.5)
-    tensor([0.5000, 0.5000])
+    >>> af.nn.init.constant_(af.empty(2), 0.5).tolist()
+    [0.5, 0.5]
     """
     return _fill(tensor, val)
 

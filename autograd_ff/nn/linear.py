@@ -76,8 +76,9 @@ class Linear(Module):
     def forward(self, input: Tensor) -> Tensor:
         """(…, in_features) to (…, out_features)."""
         own = self._parameters  # at a tenth of the cost of self.weight, which is found last of all attributes
-        if self.__class__ is Linear and "weight" in own and "bias" in own:
-            return F.linear(input, own["weight"], own["bias"])
+        weight = own.get("weight")
+        if self.__class__ is Linear and weight is not None and "bias" in own:
+            return F.linear(input, weight, own["bias"])
         return F.linear(input, self.weight, self.bias)
 
     def extra_repr(self) -> str:

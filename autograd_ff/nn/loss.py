@@ -73,8 +73,8 @@ class SmoothL1Loss(_Loss):
     """d² / (2 beta) where d = |input - target| < beta, else d - beta / 2; averaged. Source: Girshick 2015.
 
     >>> import autograd_ff as af
-    >>> af.nn.SmoothL1Loss()(af.tensor([1.0, 2.0]), af.tensor([1.0, 4.0]))
-    tensor(0.7500)
+    >>> af.nn.SmoothL1Loss()(af.tensor([1.0, 2.0]), af.tensor([1.0, 4.0])).item()
+    0.75
     """
 
     def __init__(
@@ -91,8 +91,8 @@ class HuberLoss(_Loss):
     """d² / 2 where d = |input - target| < delta, else delta (d - delta / 2); averaged. Source: Huber 1964.
 
     >>> import autograd_ff as af
-    >>> af.nn.HuberLoss()(af.tensor([1.0, 2.0]), af.tensor([1.0, 4.0]))
-    tensor(0.7500)
+    >>> af.nn.HuberLoss()(af.tensor([1.0, 2.0]), af.tensor([1.0, 4.0])).item()
+    0.75
     """
 
     def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:

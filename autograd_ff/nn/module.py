@@ -88,7 +88,7 @@ class Module:
         """What the module computes. Every subclass defines it; callers call the module, not this."""
         raise NotImplementedError(f"{type(self).__name__} does not define forward()")
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Run `forward` on the arguments, with the hooks before and after it."""
         # Written for speed: this runs for every layer of every step.
         state = LOCAL.state

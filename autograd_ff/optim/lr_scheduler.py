@@ -102,6 +102,7 @@ class LRScheduler:
             )
 
     def _update_lr(self, epoch: int | None = None) -> None:
+        self._welcome(self.optimizer.param_groups[len(self.base_lrs) :])
         if epoch is None:
             self.last_epoch += 1
             rates = self.get_lr()
@@ -111,6 +112,11 @@ class LRScheduler:
         for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
             group["lr"] = rate
         self._last_lr = self._rates()
+
+    def _welcome(self, groups: list[dict[str, Any]]) -> None:
+        """Take in parameter groups that were added to the optimizer since the last step."""
+        for group in groups:
+            self.base_lrs.append(group.setdefault("initial_lr", group["lr"]))
 
     def _closed_form(self) -> list[float]:
         """The rates at ``self.last_epoch`` whatever the present ones are."""
@@ -202,6 +208,15 @@ class LambdaLR(LRScheduler):
         _check_optimizer(optimizer)
         self.lr_lambdas = _for_each_group("lr_lambda", optimizer, lr_lambda)
         super().__init__(optimizer, last_epoch)
+
+    def _welcome(self, groups: list[dict[str, Any]]) -> None:
+        if groups and len(set(self.lr_lambdas)) > 1:
+            raise OptimizerError(
+                f"a parameter group was added, and LambdaLR has a function for each of the {len(self.lr_lambdas)} "
+                f"before.{here()}\n  Append one to scheduler.lr_lambdas and its rate to scheduler.base_lrs."
+            )
+        super()._welcome(groups)
+        self.lr_lambdas += self.lr_lambdas[:1] * len(groups)
 
     def get_lr(self) -> list[float]:
         return [
@@ -492,6 +507,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
                 raise OptimizerError(f"Expected non-negative epoch, but got {epoch}{here()}")
             self._enter(epoch)
         self.last_epoch = math.floor(epoch)
+        self._welcome(self.optimizer.param_groups[len(self.base_lrs) :])
         for group, rate in zip(self.optimizer.param_groups, self.get_lr(), strict=True):
             group["lr"] = rate
         self._last_lr = self._rates()
@@ -599,6 +615,14 @@ class OneCycleLR(LRScheduler):
                 if cycle_momentum:
                     group["max_momentum"], group["base_momentum"] = high, low
         super().__init__(optimizer, last_epoch)
+
+    def _welcome(self, groups: list[dict[str, Any]]) -> None:
+        if any("max_lr" not in group for group in groups):
+            raise OptimizerError(
+                f"a parameter group was added that OneCycleLR knows no max_lr for.{here()}\n"
+                "  Make a new schedule, or give the group initial_lr, max_lr, min_lr, max_momentum and base_momentum."
+            )
+        super()._welcome(groups)
 
     def get_lr(self) -> list[float]:
         step = self.last_epoch

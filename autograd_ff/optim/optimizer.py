@@ -53,8 +53,8 @@ class Optimizer:
     >>> w = af.tensor([1.0, -2.0], requires_grad=True)
     >>> (w * w).sum().backward()
     >>> SignDescent([w]).step()
-    >>> w
-    tensor([ 0.9000, -1.9000], requires_grad=True)
+    >>> [round(value, 3) for value in w.tolist()]
+    [0.9, -1.9]
     """
 
     # How many times step() ran, for schedulers to see whether it did; None where a subclass's step does not count.

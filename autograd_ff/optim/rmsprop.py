@@ -60,8 +60,8 @@ class RMSprop(FlatOptimizer):
     >>> optimizer = optim.RMSprop([w], lr=0.01)
     >>> (w * w).sum().backward()
     >>> optimizer.step()
-    >>> w
-    tensor([0.9000, 1.9000], requires_grad=True)
+    >>> [round(value, 3) for value in w.tolist()]
+    [0.9, 1.9]
     """
 
     moment_names = ("square_avg", "momentum_buffer", "grad_avg")

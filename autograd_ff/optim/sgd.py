@@ -46,8 +46,8 @@ class SGD(FlatOptimizer):
     >>> optimizer = optim.SGD([w], lr=0.1, momentum=0.9)
     >>> (w * w).sum().backward()
     >>> optimizer.step()
-    >>> w
-    tensor([0.8000, 1.6000], requires_grad=True)
+    >>> [round(value, 3) for value in w.tolist()]
+    [0.8, 1.6]
     """
 
     moment_names = ("momentum_buffer",)
@@ -87,11 +87,14 @@ class SGD(FlatOptimizer):
         for first, last in buffer.runs(gradients, by_count=momentum != 0):
             window = buffer.window(first, last)
             param, grad = window["param"], window["grad"]
-            self._gather(window, gradients[first:last], sign)
+            # Gathering multiplies anyway: without momentum the learning rate can go in there, which saves a pass.
+            scale = sign if momentum else -lr * sign
+            self._gather(window, gradients[first:last], scale)
             if decay:
-                apply_raw(add_weight_decay, (param, grad, window["scratch"]), {"factor": decay})
+                factor = decay if momentum else -lr * decay
+                apply_raw(add_weight_decay, (param, grad, window["scratch"]), {"factor": factor})
             if not momentum:
-                apply_raw(sgd_update, (param, grad), {"lr": lr})
+                apply_raw(sgd_update, (param, grad))
                 continue
             arrays = (param, grad, window["momentum_buffer"])
             options = {"lr": lr, "momentum": momentum, "nesterov": bool(group["nesterov"])}

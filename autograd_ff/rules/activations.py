@@ -100,8 +100,8 @@ elu = _activation(
     branches=_where_positive,
 )
 threshold = _activation(
-    lambda x, threshold=0.0, value=0.0: np.where(x > threshold, x, x.dtype.type(value)),
-    lambda g, x, threshold: g * np.greater(x, threshold),
+    lambda x, threshold=0.0, value=0.0: np.where(x <= threshold, x.dtype.type(value), x),  # NaN stays NaN
+    lambda g, x, threshold: g * np.logical_not(np.less_equal(x, threshold)),
     "threshold",
     params={"threshold": [0.0], "value": [0.0, -1.5]},
     domain=NONZERO,
@@ -181,7 +181,9 @@ softplus = _activation(
     params={"beta": [1.0, 2.0, 0.5], "threshold": [20.0]},
 )
 _smooth_relu = nested(softplus)
-logsigmoid = stands_for("log_expit", _activation(lambda x: -_log1p_exp(-x), lambda g, x: g * _sigmoid(-x), "logsigmoid"))
+logsigmoid = stands_for(
+    "log_expit", _activation(lambda x: -_log1p_exp(-x), lambda g, x: g * _sigmoid(-x), "logsigmoid")
+)
 
 
 def _mish_slope(g, x):
@@ -191,7 +193,9 @@ def _mish_slope(g, x):
 
 mish = _activation(lambda x: x * np.tanh(_log1p_exp(x)), _mish_slope, "mish")
 
-softsign = _activation(lambda x: x / (1 + np.abs(x)), lambda g, x: g / np.square(1 + np.abs(x)), "softsign", domain=NONZERO)
+softsign = _activation(
+    lambda x: x / (1 + np.abs(x)), lambda g, x: g / np.square(1 + np.abs(x)), "softsign", domain=NONZERO
+)
 tanhshrink = _activation(lambda x: x - np.tanh(x), lambda g, x: g * np.square(np.tanh(x)), "tanhshrink", analytic=True)
 
 # x Φ(x), with Φ the normal distribution

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -19,9 +20,7 @@ def zero(g):
 # arithmetic
 add = primitive(np.add, lambda g: g, lambda g: g, domain=(REAL, REAL), analytic=True)
 subtract = primitive(np.subtract, lambda g: g, lambda g: -g, domain=(REAL, REAL), analytic=True)
-multiply = primitive(
-    np.multiply, lambda g, x2: g * x2, lambda g, x1: g * x1, domain=(REAL, REAL), analytic=True
-)
+multiply = primitive(np.multiply, lambda g, x2: g * x2, lambda g, x1: g * x1, domain=(REAL, REAL), analytic=True)
 divide = primitive(
     np.divide,
     lambda g, x2: g / x2,
@@ -84,7 +83,7 @@ power_scalar = primitive(
     domain=_draw_power_scalar,
     analytic=True,
 )
-_power_of = nested(power_scalar)
+_power_of: Any = nested(power_scalar)
 
 # exponentials and logarithms
 exp = primitive(np.exp, lambda g, out: g * out, domain=REAL, promotion="float", analytic=True)
@@ -116,12 +115,8 @@ logaddexp = primitive(
 sin = primitive(np.sin, lambda g, x: g * np.cos(x), domain=REAL, promotion="float", analytic=True)
 cos = primitive(np.cos, lambda g, x: -g * np.sin(x), domain=REAL, promotion="float", analytic=True)
 tan = primitive(np.tan, lambda g, out: g * (1 + out * out), domain=UNIT, promotion="float", analytic=True)
-arcsin = primitive(
-    np.arcsin, lambda g, x: g / np.sqrt(1 - x * x), domain=UNIT, promotion="float", analytic=True
-)
-arccos = primitive(
-    np.arccos, lambda g, x: -g / np.sqrt(1 - x * x), domain=UNIT, promotion="float", analytic=True
-)
+arcsin = primitive(np.arcsin, lambda g, x: g / np.sqrt(1 - x * x), domain=UNIT, promotion="float", analytic=True)
+arccos = primitive(np.arccos, lambda g, x: -g / np.sqrt(1 - x * x), domain=UNIT, promotion="float", analytic=True)
 arctan = primitive(np.arctan, lambda g, x: g / (1 + x * x), domain=REAL, promotion="float", analytic=True)
 arctan2 = primitive(
     np.arctan2,
@@ -375,6 +370,7 @@ def _draw_modf(draw: Draw) -> Call:
 modf = primitive(np.modf, lambda g: g[0], domain=_draw_modf, promotion="float", branches=lambda x: np.floor(x))
 
 # no derivative: the result is a boolean or an integer
+_function: Any
 for _function in (
     np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal,
     np.logical_and, np.logical_or, np.logical_xor,

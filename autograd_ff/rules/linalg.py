@@ -51,8 +51,24 @@ def _right(g, x1, meta_x2):
     return np.matmul(swap(x1), g)
 
 
+def _matmul(x1, x2):
+    try:
+        return np.matmul(x1, x2)
+    except ValueError:
+        first, second = np.shape(x1), np.shape(x2)
+    if not first or not second:
+        raise ShapeError(f"matmul of {first} and {second}: a 0-d tensor is no matrix; multiply with *.{here()}")
+    if first[-1] != second[max(len(second) - 2, 0)]:
+        raise ShapeError(
+            f"matmul of {first} and {second}: the last dimension of the left one, {first[-1]}, must equal the "
+            f"{'last but one' if len(second) > 1 else 'only one'} of the right one, {second[max(len(second) - 2, 0)]}."
+            f"{here()}"
+        )
+    raise ShapeError(f"matmul of {first} and {second}: the batch dimensions do not broadcast{here()}")
+
+
 # The engine's sum over broadcast dimensions does the rest, batches included.
-matmul = primitive(np.matmul, _left, _right, domain=_draw_matmul, analytic=True)
+matmul = primitive(np.matmul, _left, _right, forward=_matmul, domain=_draw_matmul, analytic=True)
 
 
 def _draw_dot(draw: Draw) -> Call:

@@ -10,7 +10,6 @@ import numpy as np
 
 from ..engine import NONDIFFERENTIABLE, PROBABILITY, REAL, Call, Draw, primitive
 
-
 _SINGLE, _INT64 = np.dtype(np.float32), np.dtype(np.int64)
 
 

@@ -8,17 +8,18 @@ from __future__ import annotations
 import importlib
 import math
 import sys
+from typing import Any
 
 import numpy as np
 
-from ..engine import POSITIVE, PROBABILITY, REAL, UNIT, Domain, primitive
+from ..engine import POSITIVE, PROBABILITY, REAL, UNIT, Domain, Op, primitive
 from ..engine.op import FINDERS
 from .nested import nested
 
 SQRT_PI = math.sqrt(math.pi)
 SQRT_TWO_PI = math.sqrt(2 * math.pi)
 
-_BY_NAME = {}  # ops by the name of the ufunc in scipy.special
+_BY_NAME: dict[str, Op] = {}  # ops by the name of the ufunc in scipy.special
 
 
 class SciPyUfunc:
@@ -28,7 +29,7 @@ class SciPyUfunc:
 
     def __init__(self, name: str) -> None:
         self.__name__ = name
-        self._ufunc = None
+        self._ufunc: Any = None
 
     def __call__(self, *arrays):
         if self._ufunc is None:
@@ -62,9 +63,9 @@ def _special(scipy_name, *vjps, domain, name=None, analytic=False):
 
 def _find(function):
     """The op of a ufunc of scipy.special. Whoever holds the ufunc has imported SciPy already."""
-    name = getattr(function, "__name__", None)
+    name = str(getattr(function, "__name__", ""))
     module = sys.modules.get("scipy.special")
-    return _BY_NAME.get(name) if module is not None and getattr(module, str(name), None) is function else None
+    return _BY_NAME.get(name) if module is not None and getattr(module, name, None) is function else None
 
 
 FINDERS.append(_find)
@@ -85,7 +86,7 @@ zeta = _special(
     lambda g, x1, x2: -g * x1 * _zeta(x1 + 1.0, x2),
     domain=(Domain(2.0, 4.0), POSITIVE),
 )
-_zeta = nested(zeta)
+_zeta: Any = nested(zeta)
 digamma = _special("psi", lambda g, x: g * _zeta(2.0, x), name="digamma", domain=POSITIVE)
 _digamma = nested(digamma)
 gammaln = _special("gammaln", lambda g, x: g * _digamma(x), domain=POSITIVE)

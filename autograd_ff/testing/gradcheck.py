@@ -230,9 +230,7 @@ class _Check:
                 raise _Unstable
         return results[1:]
 
-    def _worst(
-        self, position: int, upstreams: np.ndarray, rows: list[int | None], analytic: list[np.ndarray]
-    ) -> Entry:
+    def _worst(self, position: int, upstreams: np.ndarray, rows: list[int | None], analytic: list[np.ndarray]) -> Entry:
         """All entries of one input compared; the worst of them."""
         value = self.values[position]
         whole = value.size * upstreams.shape[1] <= self.full

@@ -85,7 +85,9 @@ def _extrapolated(
     return np.where(failed, 0.0, value), np.where(failed, np.inf, error), largest
 
 
-def complex_step(function: Callable[..., np.ndarray], values: list[np.ndarray], directions: list[np.ndarray]) -> np.ndarray:
+def complex_step(
+    function: Callable[..., np.ndarray], values: list[np.ndarray], directions: list[np.ndarray]
+) -> np.ndarray:
     """The derivative of an analytic function of arrays along ``directions``, exact to rounding: Im f(x + i h d) / h.
 
     There is no difference of nearly equal numbers in it, so h may be 1e-20. It is silently wrong for functions that are

@@ -81,7 +81,9 @@ def check_gradient(op: Op, call: Call, order: int = 1, full: int = 1024) -> None
 def check_not_differentiable(op: Op, call: Call) -> None:
     """An op without a derivative gives results that do not require grad."""
     leaves = flatten(call.inputs)
-    every = [position for position, leaf in enumerate(leaves) if isinstance(leaf, np.ndarray) and leaf.dtype.kind == "f"]
+    every = [
+        position for position, leaf in enumerate(leaves) if isinstance(leaf, np.ndarray) and leaf.dtype.kind == "f"
+    ]
     for output in _tensors_of(run(op, _tensors(op, call, every), call.params)):
         assert not output.requires_grad, f"{op.name} has no derivative, and its result requires grad"
 
@@ -119,7 +121,9 @@ def check_dtypes(op: Op, call: Call, dtype: Any) -> None:
     dtype = np.dtype(dtype)
     if any(isinstance(value, np.dtype) for value in flatten(call.params)):
         return  # the caller chooses the dtype
-    call = Call(_map_floats(call.inputs, lambda array: array.astype(dtype)), _map_floats(call.params, lambda a: a.astype(dtype)))
+    call = Call(
+        _map_floats(call.inputs, lambda array: array.astype(dtype)), _map_floats(call.params, lambda a: a.astype(dtype))
+    )
     positions = checked_positions(op, call)
     with np.errstate(all="ignore"):
         with no_grad():
@@ -130,7 +134,11 @@ def check_dtypes(op: Op, call: Call, dtype: Any) -> None:
                 assert output.dtype.kind != "f" or output.dtype == dtype, (
                     f"{op.name}, {how}: {dtype} in, {output.dtype} out"
                 )
-        for name, options in (("array mode", {}), ("Tensor mode", {"traced": True}), ("create_graph", {"create_graph": True})):
+        for name, options in (
+            ("array mode", {}),
+            ("Tensor mode", {"traced": True}),
+            ("create_graph", {"create_graph": True}),
+        ):
             for position, gradient in zip(positions, _gradients(op, call, positions, **options), strict=True):
                 assert gradient.dtype == dtype, f"{op.name}, {name}: gradient of leaf {position} is {gradient.dtype}"
 
@@ -215,9 +223,13 @@ def check_branches(op: Op, call: Call, seed: int = 0) -> None:
         return
     generator = np.random.default_rng(seed)
     for _ in range(4):
-        moved = _map_floats(call.inputs, lambda array: np.asarray(array + LARGEST_STEP * dense(generator, array.shape) / 1.5))
+        moved = _map_floats(
+            call.inputs, lambda array: np.asarray(array + LARGEST_STEP * dense(generator, array.shape) / 1.5)
+        )
         there = branch_signature(op, moved, call.params)
-        assert np.array_equal(here, there), f"{op.name}: the drawn example is next to a kink: {here} became {there}"
+        assert there is not None and np.array_equal(here, there), (
+            f"{op.name}: the drawn example is next to a kink: {here} became {there}"
+        )
 
 
 def check_empty(op: Op, call: Call) -> None:
@@ -229,9 +241,7 @@ def check_empty(op: Op, call: Call) -> None:
         return
     for shape in ((0,), (2, 0), ()):
         small = Call(
-            tuple(
-                np.resize(value, shape) if isinstance(value, np.ndarray) else value for value in call.inputs
-            ),
+            tuple(np.resize(value, shape) if isinstance(value, np.ndarray) else value for value in call.inputs),
             call.params if elementwise else {},
         )
         try:
@@ -307,7 +317,7 @@ def _gradients(
         with observe(_TraceBackward()):
             return _gradients(op, call, tracked, create_graph=create_graph, function=function)
     tensors = _tensors(op, call, tracked)
-    targets = [leaf for leaf in flatten(tensors) if isinstance(leaf, TensorCore) and leaf.requires_grad]
+    targets: list[Any] = [leaf for leaf in flatten(tensors) if isinstance(leaf, TensorCore) and leaf.requires_grad]
     if not targets:
         return []
     with enable_grad():

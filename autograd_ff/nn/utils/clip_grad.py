@@ -122,8 +122,8 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float, f
     >>> w = af.zeros(2, requires_grad=True)
     >>> (w * af.tensor([30.0, -0.5])).sum().backward()
     >>> af.nn.utils.clip_grad_value_([w], 1.0)
-    >>> w.grad
-    tensor([ 1.0000, -0.5000])
+    >>> w.grad.tolist()
+    [1.0, -0.5]
     """
     gradients = _gradients(parameters)
     _check_writable(gradients)
