@@ -24,10 +24,9 @@ def as_array(tensor):
 def run(library, function, arrays, order, seed):
     """Values, gradients, and gradients of a random combination of the gradients."""
     grad = torch.autograd.grad if library is torch else af.autograd.grad
-    generator = np.random.default_rng(seed)
 
-    def dense(shape):
-        array = generator.uniform(0.5, 1.5, shape)
+    def dense(key, shape):
+        array = np.random.default_rng((seed, *key)).uniform(0.5, 1.5, shape)
         return torch.tensor(array) if library is torch else af.tensor(array)
 
     inputs = leaves(library, arrays)
@@ -36,11 +35,13 @@ def run(library, function, arrays, order, seed):
     outputs = list(outputs) if isinstance(outputs, (tuple, list)) else [outputs]
     values = [as_array(one) for one in outputs]
     tracked = [one for one in outputs if one.requires_grad]
-    first = grad(tracked, wanted, [dense(tuple(one.shape)) for one in tracked], create_graph=True, allow_unused=True)
+    upstream = [dense((1, i), tuple(one.shape)) for i, one in enumerate(tracked)]
+    first = grad(tracked, wanted, upstream, create_graph=True, allow_unused=True)
     results = [("value", values), ("gradient", [None if one is None else as_array(one) for one in first])]
-    again = [one for one in first if one is not None and one.requires_grad]
+    again = {i: one for i, one in enumerate(first) if one is not None and one.requires_grad}
     if order > 1 and again:
-        second = grad(again, wanted, [dense(tuple(one.shape)) for one in again], allow_unused=True)
+        seeds = [dense((2, i), tuple(one.shape)) for i, one in again.items()]
+        second = grad(list(again.values()), wanted, seeds, allow_unused=True)
         results.append(("second gradient", [None if one is None else as_array(one) for one in second]))
     return results
 

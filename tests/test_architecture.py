@@ -89,9 +89,8 @@ def violations(source: str, path: Path) -> list[str]:
         target = rest[0] if rest else ""
         if target not in RANK:
             found.append(f"{place}: the package itself hands names on and is imported by no layer")
-        elif target != layer and RANK[target] >= RANK[layer]:
-            if (name, target) not in UPWARD or function is None:
-                found.append(f"{place}: {layer} is not above {target}")
+        elif target != layer and RANK[target] >= RANK[layer] and ((name, target) not in UPWARD or function is None):
+            found.append(f"{place}: {layer} is not above {target}")
     return found
 
 

@@ -201,6 +201,7 @@ class _Walk:
     def __init__(self, names: Names) -> None:
         self.names = names
         self.drafts: list[_Draft] = []
+        self.inputs: list[_Draft] = []
         self._by_node: dict[Recorded, _Place] = {}
         self._by_array: dict[int, _Place] = {}
         self._by_storage: dict[int, list[np.ndarray]] = {}  # arrays on one piece of memory; an id means something only
@@ -288,6 +289,7 @@ class _Walk:
             tracked = isinstance(value, TensorCore) and value.node is not None
             draft = _Draft("input", names=(name,), outputs=[_value(array.shape, array.dtype)], tracked=tracked)
             self.drafts.append(draft)
+            self.inputs.append(draft)
             place = (draft, 0)
             self._remember(array, place)
         if isinstance(value, TensorCore) and value.node is not None:

@@ -25,7 +25,7 @@ from .dispatch import NO_PARAMS, apply, explain, make_node, notify
 from .node import Leaf, Node, hooks_of
 from .op import Op
 from .promotion import SCALARS, promote_types, rank
-from .site import calling_code, here
+from .site import here
 from .state import LOCAL
 from .tensor import TensorCore, View
 
@@ -123,9 +123,8 @@ def set_item(target: TensorCore, index: Any, value: Any) -> None:
 
 def _place(node: Node | None, above: Node | None) -> None:
     """Give a chain of nodes, down to one that was there before, the user's line for their site."""
-    code, offset = calling_code() or (None, 0)
     while node is not None and node is not above:
-        node.code, node.offset = code, offset
+        node.place_here()
         node = node.parents[0] if above is not None else None
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import versions
-from .site import Site, at
+from .site import Site, at, calling_code
 from .state import Scope, user_site
 
 if TYPE_CHECKING:
@@ -77,6 +77,10 @@ class Node:
     def site(self) -> Site | None:
         """The line of the user's code that made this node."""
         return user_site(self.code, self.offset, self.scope)
+
+    def place_here(self) -> None:
+        """Take the user's line that is running now for the site, where `apply` was not called by the public function."""
+        self.code, self.offset = calling_code() or (None, 0)
 
     @property
     def name(self) -> str:

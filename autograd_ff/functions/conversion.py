@@ -27,7 +27,10 @@ def convert(input: Any, dtype: np.dtype[Any]) -> Any:
     """The tensor in another dtype, recorded; itself where it has that dtype already."""
     if input.array.dtype == dtype:
         return input
-    return apply(cast if dtype.kind in "fc" else cast_to_integers, (input,), {"dtype": dtype})
+    converted = apply(cast if dtype.kind in "fc" else cast_to_integers, (input,), {"dtype": dtype})
+    if converted.node is not None:
+        converted.node.place_here()
+    return converted
 
 
 def to(input: Tensor, *args: Any, dtype: Any = None, device: Any = None, copy: bool = False, **_: Any) -> Tensor:

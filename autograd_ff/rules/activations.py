@@ -69,7 +69,8 @@ def _leaky_relu(x, negative_slope=0.01):
 
 leaky_relu = _activation(
     _leaky_relu,
-    lambda g, x, negative_slope: g * np.where(np.greater(x, 0), 1.0, negative_slope),
+    # np.where would choose between the two factors in float64, and slowly
+    lambda g, x, negative_slope: g * np.greater(x, 0) * (1 - negative_slope) + g * negative_slope,
     "leaky_relu",
     params={"negative_slope": [0.01, 0.2, 1.5]},
     domain=NONZERO,
@@ -78,22 +79,28 @@ leaky_relu = _activation(
 
 
 def _elu(x, alpha=1.0, scale=1.0, input_scale=1.0):
-    negative = np.expm1(np.minimum(x, 0) * input_scale)
-    negative *= alpha * scale
-    return positive_part(x) * scale + negative
+    positive, negative = positive_part(x), np.clip(x, -math.inf, 0)
+    if input_scale != 1:
+        negative *= input_scale
+    negative = np.expm1(negative)
+    if alpha * scale != 1:
+        negative *= alpha * scale
+    if scale != 1:
+        positive *= scale
+    return positive + negative
 
 
-def _exp_of_negative(x, input_scale):
-    """``exp(input_scale x)`` for x ≤ 0; elsewhere 1, so that nothing overflows."""
-    return np.exp(np.where(np.greater(x, 0), np.zeros((), x.dtype), x) * input_scale)
+def _elu_slope(x, alpha, scale, input_scale):
+    """``scale`` where x > 0, else ``steep exp(input_scale x)``, without an exponential that overflows."""
+    steep = alpha * scale * input_scale
+    slope = steep * np.exp(np.clip(x, -math.inf, 0) * input_scale)  # steep where x > 0
+    return slope if steep == scale else slope + (scale - steep) * (np.greater(x, 0) * np.ones((), x.dtype))
 
 
 # scale (max(x, 0) + alpha (exp(input_scale min(x, 0)) - 1)): elu, selu and celu
 elu = _activation(
     _elu,
-    lambda g, x, alpha, scale, input_scale: (
-        g * np.where(np.greater(x, 0), scale, (alpha * scale * input_scale) * _exp_of_negative(x, input_scale))
-    ),
+    lambda g, x, alpha, scale, input_scale: g * _elu_slope(x, alpha, scale, input_scale),
     "elu",
     params={"alpha": [1.0, 0.5, 2.0], "scale": [1.0, 1.5], "input_scale": [1.0, 0.5]},
     domain=NONZERO,
@@ -166,17 +173,28 @@ def _log1p_exp(x):
 
 
 def _softplus(x, beta=1.0, threshold=20.0):
-    scaled = x * beta
+    scaled = x if beta == 1 else x * beta
     smooth = _log1p_exp(scaled)
     if beta != 1:
         smooth /= beta
-    # Beyond the threshold log(1 + exp(x)) is x to within rounding of float32; PyTorch makes it exact.
-    return np.where(scaled > threshold, x, smooth) if math.isfinite(threshold) else smooth
+    return smooth if _is_smooth(x.dtype, beta, threshold) else np.where(scaled > threshold, x, smooth)
+
+
+def _is_smooth(dtype, beta, threshold):
+    """Whether log(1 + exp(x)) is x anyway beyond the threshold, but for rounding: then nothing has to be chosen."""
+    return math.isinf(threshold) or (threshold >= 17 and beta == 1 and np.finfo(dtype).eps > 1e-7)
+
+
+def _softplus_slope(x, beta, threshold):
+    smooth = _sigmoid(x if beta == 1 else x * beta)
+    if _is_smooth(x.dtype, beta, threshold):
+        return smooth
+    return np.where(np.greater(x * beta, threshold), 1.0, smooth)
 
 
 softplus = _activation(
     _softplus,
-    lambda g, x, beta, threshold: g * np.where(np.greater(x * beta, threshold), 1.0, _sigmoid(x * beta)),
+    lambda g, x, beta, threshold: g * _softplus_slope(x, beta, threshold),
     "softplus",
     params={"beta": [1.0, 2.0, 0.5], "threshold": [20.0]},
 )
@@ -231,17 +249,20 @@ def _draw_softmax(draw: Draw) -> Call:
 
 def _below_top(x, axis):
     """x less the maximum along the axis, so that no exponential overflows."""
-    return np.subtract(x, np.max(x, axis=axis, keepdims=True, initial=-math.inf))
+    # The ufuncs' own reductions skip the Python of np.max and np.sum.
+    return np.subtract(x, np.maximum.reduce(x, axis=axis, keepdims=True, initial=-math.inf))
 
 
 def _softmax(x, axis=-1):
     out = np.exp(_below_top(x, axis))
-    return out / np.sum(out, axis=axis, keepdims=True)
+    out /= np.add.reduce(out, axis=axis, keepdims=True)
+    return out
 
 
 def _log_softmax(x, axis=-1):
-    shifted = _below_top(x, axis)
-    return shifted - np.log(np.sum(np.exp(shifted), axis=axis, keepdims=True))
+    out = _below_top(x, axis)
+    out -= np.log(np.add.reduce(np.exp(out), axis=axis, keepdims=True))
+    return out
 
 
 softmax = primitive(

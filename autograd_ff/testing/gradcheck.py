@@ -68,7 +68,7 @@ def gradcheck(
     positions = _checked(leaves)
     if not positions:
         raise GraphError(f"there is no floating Tensor or array among the inputs, so no gradient to check.{here()}")
-    values = [_float64(leaves[position]) for position in positions]
+    values = [np.array(_array_of(leaves[position]), dtype=np.float64) for position in positions]
     fixed = [_as_argument(leaf) for leaf in leaves]
 
     def function(*tensors: Any) -> list[Any]:
@@ -241,7 +241,11 @@ class _Check:
         numeric = np.zeros((len(upstreams), len(directions)))
         estimate = np.zeros_like(numeric)
         for column, direction in enumerate(directions):
-            moved, error = derivative(lambda t, d=direction: self._at(position, t, d), self.epsilon)  # type: ignore[misc]
+
+            def along(t: float, direction: np.ndarray = direction) -> np.ndarray:
+                return self._at(position, t, direction)
+
+            moved, error = derivative(along, self.epsilon)
             numeric[:, column] = upstreams @ moved
             with np.errstate(invalid="ignore"):  # 0 × infinity: an output that this upstream gradient does not see
                 estimate[:, column] = np.nan_to_num(np.abs(upstreams) * error, nan=0.0, posinf=np.inf).sum(axis=1)
@@ -318,21 +322,21 @@ def _checked(leaves: list[Any]) -> list[int]:
     floating = [
         position
         for position, leaf in enumerate(leaves)
-        if isinstance(leaf, (TensorCore, np.ndarray)) and np.dtype(leaf.dtype).kind == "f"  # type: ignore[union-attr]
+        if isinstance(leaf, (TensorCore, np.ndarray)) and _array_of(leaf).dtype.kind == "f"
     ]
     wanted = [position for position in floating if getattr(leaves[position], "requires_grad", False)]
     return wanted or floating
 
 
-def _float64(leaf: Any) -> np.ndarray:
-    return np.array(leaf.array if isinstance(leaf, TensorCore) else leaf, dtype=np.float64)
+def _array_of(leaf: Any) -> np.ndarray:
+    return leaf.array if isinstance(leaf, TensorCore) else leaf
 
 
 def _as_argument(leaf: Any) -> Any:
     """What is not checked, as it is handed to the function: floating numbers in float64, so that nothing is rounded."""
     if not isinstance(leaf, (TensorCore, np.ndarray)):
         return leaf
-    array = leaf.array if isinstance(leaf, TensorCore) else leaf
+    array = _array_of(leaf)
     return wrap(_read_only(np.array(array, dtype=np.float64 if array.dtype.kind == "f" else array.dtype)))
 
 

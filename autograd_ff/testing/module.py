@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -133,7 +133,7 @@ def check_module(
             return float(loss(network(*arguments)).array.reshape(()))
 
     with enable_grad():
-        result: Any = loss(network(*arguments))
+        result = loss(network(*arguments))
         if not isinstance(result, TensorCore) or result.array.size != 1:
             raise GraphError(f"the loss must be a Tensor of one element, for example a mean.{here()}")
     first, second = value(), value()
@@ -144,7 +144,7 @@ def check_module(
         return ModuleReport(NONFINITE, [], first, f"the loss is {first}")
     gradients: tuple[Any, ...] = (None,) * len(parameters)
     if result.requires_grad:
-        gradients = grad([result], list(parameters.values()), allow_unused=True)
+        gradients = grad([cast(Any, result)], list(parameters.values()), allow_unused=True)
     generator = np.random.default_rng(seed)
     rows: list[tuple[Entry, tuple[int, ...]]] = []
     for (name, parameter), gradient in zip(parameters.items(), gradients, strict=True):

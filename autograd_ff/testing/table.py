@@ -244,14 +244,22 @@ def check_empty(op: Op, call: Call) -> None:
             tuple(np.resize(value, shape) if isinstance(value, np.ndarray) else value for value in call.inputs),
             call.params if elementwise else {},
         )
-        try:
-            positions = checked_positions(op, small)
-            for position, gradient in zip(positions, _gradients(op, small, positions), strict=True):
-                assert gradient.shape == shape, f"{op.name}: gradient of leaf {position} has shape {gradient.shape}"
-            if not positions:
-                run(op, _tensors(op, small, []), small.params)
-        except AutogradError as error:
-            assert "at " in str(error), f"{op.name}: an error without the user's line: {error}"
+        message = _run_small(op, small, shape)
+        assert message is None or "at " in message, f"{op.name}: an error without the user's line: {message}"
+
+
+def _run_small(op: Op, call: Call, shape: tuple[int, ...]) -> str | None:
+    """Forward and backward; the message of our own error where the op has no answer for this shape."""
+    try:
+        positions = checked_positions(op, call)
+        if not positions:
+            run(op, _tensors(op, call, []), call.params)
+        gradients = _gradients(op, call, positions)
+    except AutogradError as error:
+        return str(error)
+    for position, gradient in zip(positions, gradients, strict=True):
+        assert gradient.shape == shape, f"{op.name}: gradient of leaf {position} has shape {gradient.shape}"
+    return None
 
 
 class _TraceBackward(Observer):
