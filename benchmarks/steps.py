@@ -15,8 +15,9 @@ from tqdm import tqdm
 from .cases import CASES
 from .frameworks import FRAMEWORKS
 
-# Set on some machines for old OpenBLAS builds; they slow a current NumPy.
-SLOWING = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+# Set on some machines: for old OpenBLAS builds, which slows a current NumPy; and to keep Python from caching bytecode,
+# which an installed package comes with.
+SLOWING = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "PYTHONDONTWRITEBYTECODE")
 
 
 def environment() -> dict[str, str]:

@@ -14,7 +14,10 @@ __all__ = ["compare", "same_values", "torch"]
 
 def leaves(library, arrays):
     make = torch.tensor if library is torch else af.tensor
-    return [make(array, requires_grad=array.dtype.kind == "f") if isinstance(array, np.ndarray) else array for array in arrays]
+    return [
+        make(array, requires_grad=array.dtype.kind == "f") if isinstance(array, np.ndarray) else array
+        for array in arrays
+    ]
 
 
 def as_array(tensor):

@@ -54,7 +54,13 @@ def test_numpy_scalars_keep_their_dtype():
 def test_default_dtype():
     try:
         af.set_default_dtype(af.float64)
-        assert af.get_default_dtype() == af.tensor(1.0).dtype == af.zeros(1).dtype == af.linspace(0, 1, 2).dtype == af.float64
+        assert (
+            af.get_default_dtype()
+            == af.tensor(1.0).dtype
+            == af.zeros(1).dtype
+            == af.linspace(0, 1, 2).dtype
+            == af.float64
+        )
         assert af.tensor(1).dtype == af.int64
     finally:
         af.set_default_dtype(af.float32)
@@ -196,7 +202,13 @@ def test_meshgrid_and_eye(indexing):
 def test_conversion(source, target):
     x = af.tensor([0, 1, 3], dtype=source)
     wanted = np.dtype(target)
-    for converted in (x.to(wanted), x.to(dtype=wanted), x.type(target), x.astype(target), x.to(af.zeros(1, dtype=wanted))):
+    for converted in (
+        x.to(wanted),
+        x.to(dtype=wanted),
+        x.type(target),
+        x.astype(target),
+        x.to(af.zeros(1, dtype=wanted)),
+    ):
         assert converted.dtype == wanted
         np.testing.assert_array_equal(converted.numpy(), x.numpy().astype(wanted))
     assert (x.to(wanted) is x) == (source == target)
@@ -204,7 +216,9 @@ def test_conversion(source, target):
 
 def test_conversion_methods():
     x = af.tensor([1.7, -1.7])
-    got = [getattr(x, name)().dtype.name for name in ("float", "double", "half", "long", "int", "short", "char", "bool")]
+    got = [
+        getattr(x, name)().dtype.name for name in ("float", "double", "half", "long", "int", "short", "char", "bool")
+    ]
     assert got == ["float32", "float64", "float16", "int64", "int32", "int16", "int8", "bool"]
     assert x.long().tolist() == [1, -1]
     assert x.type() == "float32"

@@ -31,6 +31,7 @@ WRITES = {"copyto", "put", "putmask", "place", "fill_diagonal", "put_along_axis"
 NOT_DISPATCHED = {"vectorize", "frompyfunc", "float64", "float32"}
 MAKES_ARRAYS = {"array", "asarray", "full"}  # of parameters and shapes, with a dtype; never of values
 NEEDS_DTYPE = {"zeros": 2, "ones": 2, "empty": 2, "eye": 4, "tri": 4, "linspace": 6}
+OF_TYPES = {"finfo", "iinfo", "issubdtype", "result_type", "dtype", "broadcast_shapes"}  # NumPy functions of no values
 VALUE_NAMES = {"g", "out"} | {name for op in OPS.values() for name in (*op.inputs, *op.residuals)}
 
 
@@ -222,7 +223,7 @@ class _Checker:
         for part in _walk_values(node):
             if isinstance(part, ast.Name) and part.id in self.values:
                 self.fault(node, f"a branch on the value of {part.id}; compute a mask")
-            elif isinstance(part, ast.Call) and self._is_numpy_call(part):
+            elif isinstance(part, ast.Call) and self._is_numpy_call(part) and part.func.attr not in OF_TYPES:
                 self.fault(node, "a branch on the result of a NumPy function; compute a mask")
 
 

@@ -420,10 +420,10 @@ def never_a_plain_number(function, tensor):
         return
 
 
-# they look at the shape or the identity of their argument, or make text of it
+# they look at the shape or the identity of their argument, make text of it, or say whether it is equal
 SHAPES_ONLY = {np.shape, np.ndim, np.size, np.isscalar, np.iscomplexobj, np.isrealobj, np.result_type, np.can_cast,
                np.may_share_memory, np.shares_memory, np.min_scalar_type, np.common_type,
-               np.array_str, np.array_repr, np.array2string}  # fmt: skip
+               np.array_str, np.array_repr, np.array2string, np.array_equal, np.array_equiv, np.allclose}  # fmt: skip
 
 
 def test_every_function_that_numpy_dispatches_is_differentiated_or_refused():

@@ -113,7 +113,8 @@ class GraphMachine(RuleBasedStateMachine):
         numbers = np.random.default_rng(seed)
         x, w = self.make(numbers.normal(size=(2, 3)), True), self.make(numbers.normal(size=3), True)
         h = self.run(*BINARY["multiply"], [x, w], True)
-        return multiple(x, w, h, self.run(*UNARY["tanh"], [h], True), self.make(numbers.normal(size=3), False))
+        made = [x, w, h, self.run(*UNARY["tanh"], [h], True), self.make(numbers.normal(size=3), False)]
+        return multiple(*made, *self.grown(numbers))
 
     def make(self, data, leaf):
         real = wrap(np.array(data, dtype=np.float64))
@@ -191,14 +192,19 @@ class GraphMachine(RuleBasedStateMachine):
     @rule(target=tensors, seed=SEEDS)
     def grow(self, seed):
         """Several ops at once on what there is, so that graphs get deep in few steps."""
-        numbers = np.random.default_rng(seed)
+        return multiple(*self.grown(np.random.default_rng(seed)))
+
+    def grown(self, numbers):
         made = []
-        for _ in range(6):
+        for _ in range(10):
             tracked = [pair for pair in self.alive if pair[1].value.tracked and not pair[1].stale]
             if not tracked:
                 break
             x, y = (tracked[numbers.integers(len(tracked))] for _ in range(2))
             kind = numbers.choice(["first", "tail", "head", "column", None, None, None, None])
+            if numbers.random() < 0.2:
+                self.write_part(x, y, kind or "last", True, bool(numbers.random() < 0.5))
+                continue
             if kind is not None and index_of(kind, x[0].shape) is not None:
                 index = index_of(kind, x[0].shape)
                 pair = self.keep(x[0][index], x[1].view(lambda a, index=index: a[index]))
@@ -207,7 +213,7 @@ class GraphMachine(RuleBasedStateMachine):
             else:
                 pair = self.run(*UNARY[numbers.choice(["tanh", "sin", "negative"])], [x], True)
             made += [pair] if isinstance(pair, tuple) else []
-        return multiple(*made)
+        return made
 
     # ------------------------------------------------------------------ writing
 
@@ -266,6 +272,9 @@ class GraphMachine(RuleBasedStateMachine):
         self.write(x, [y], recording, lambda: real.copy_(other), mirror)
 
     @rule(x=tensors, y=tensors, kind=views(), recording=RECORDING, multiplying=st.booleans())
+    def write_to_part(self, x, y, kind, recording, multiplying):
+        self.write_part(x, y, kind, recording, multiplying)
+
     def write_part(self, x, y, kind, recording, multiplying):
         (real, model), (other, other_model) = x, y
         index = index_of(kind, real.shape)
@@ -304,7 +313,7 @@ class GraphMachine(RuleBasedStateMachine):
         (real, model), (other, other_model) = x, y
         mask = np.random.default_rng(seed).random(real.shape) < 0.5
         if other.array.size != 1 or other.ndim:
-            return
+            other, other_model = wrap(np.array(0.5)), naive.Tensor(0.5)
 
         def mirror():
             rules = [
@@ -313,13 +322,12 @@ class GraphMachine(RuleBasedStateMachine):
             ]
             function = lambda a, v: np.where(mask, v, a)
             tracked = recording and (model.value.tracked or other_model.value.tracked)
-            value = naive.computed(function, rules, [model, other_model], tracked)
-            model.write(value.value, recording)
+            model.write(naive.computed(function, rules, [model, other_model], tracked).value, recording)
 
         def act():
             real[mask] = other
 
-        self.write(x, [y], recording, act, mirror)
+        self.write(x, [(other, other_model)], recording, act, mirror)
 
     # ------------------------------------------------------------------ gradients
 
@@ -483,6 +491,6 @@ def _add_into_whatever_is_there(self, node, value):
 )
 def test_the_machine_finds_planted_faults(monkeypatch, where, name, fault):
     monkeypatch.setattr(where, name, fault)
-    search = settings(max_examples=150, stateful_step_count=30, phases=[Phase.generate], derandomize=True, database=None)
+    search = settings(max_examples=300, stateful_step_count=30, phases=[Phase.generate], derandomize=True, database=None)
     with pytest.raises(BaseException):  # noqa: B017  (whatever it finds, it must find it)
         run_state_machine_as_test(GraphMachine, settings=search)

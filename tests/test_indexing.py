@@ -31,7 +31,9 @@ def indices(draw, positive_steps=True):
         elif kind == "slice":
             low, high = draw(st.integers(-side, side)), draw(st.integers(-side, side + 1))
             step = draw(st.integers(1, 3)) * (1 if positive_steps else draw(st.sampled_from([1, -1])))
-            parts.append(draw(st.sampled_from([slice(None), slice(low, high), slice(low, high, step), slice(None, None, step)])))
+            parts.append(
+                draw(st.sampled_from([slice(None), slice(low, high), slice(low, high, step), slice(None, None, step)]))
+            )
         elif kind == "mask":
             # as many true as fit the other index arrays: one, which broadcasts
             mask = np.zeros(side, dtype=bool)
@@ -198,7 +200,9 @@ def test_gather_and_scatter_add(example):
     x, s = af.tensor(array), af.tensor(generator.normal(size=[side + 1 for side in index.shape]), requires_grad=True)
     corner = tuple(slice(side) for side in index.shape)
     out = af.scatter_add(x, dim, af.tensor(index), s)
-    np.testing.assert_allclose(out.detach().numpy(), af.scatter_add(x, dim, af.tensor(index), s[corner]).detach().numpy())
+    np.testing.assert_allclose(
+        out.detach().numpy(), af.scatter_add(x, dim, af.tensor(index), s[corner]).detach().numpy()
+    )
     out.sum().backward()
     assert s.grad[corner].sum().item() == s.grad.sum().item() == index.size
 
@@ -210,7 +214,10 @@ def test_scatter_in_places_of_their_own(example):
 
     array, dim, index, generator = example
     size = min(index.shape[dim], array.shape[dim])
-    order = np.argsort(generator.random((*index.shape[:dim % array.ndim], array.shape[dim], *index.shape[dim % array.ndim + 1 :])), dim)
+    order = np.argsort(
+        generator.random((*index.shape[: dim % array.ndim], array.shape[dim], *index.shape[dim % array.ndim + 1 :])),
+        dim,
+    )
     unique = np.take(order, np.arange(size), dim)
     source = generator.normal(size=unique.shape)
     compare(lambda lib, x, i, s: lib.scatter(x * x, dim, i, s), array, unique, source)
@@ -259,7 +266,10 @@ def test_masks(data):
 
     shape = tuple(data.draw(st.lists(st.integers(0, 4), max_size=3)))
     generator = np.random.default_rng(data.draw(st.integers(0, 99)))
-    array, mask = np.asarray(generator.normal(size=shape)), np.asarray(generator.random(shape[1:] if shape else ()) < 0.5)
+    array, mask = (
+        np.asarray(generator.normal(size=shape)),
+        np.asarray(generator.random(shape[1:] if shape else ()) < 0.5),
+    )
     compare(lambda lib, x, m: lib.masked_fill(x * x, m, -1.5), array, mask)
     compare(lambda lib, x, m, v: lib.masked_fill(x * x, m, v * v), array, mask, np.array(3.0))
     compare(lambda lib, x, m: lib.masked_select(x * x, m), array, mask)

@@ -83,8 +83,10 @@ def test_einsum(equation, names, data):
     operands = arrays(*(tuple(size[letter] for letter in name) for name in names))
     compare(lambda lib, *xs: lib.einsum(equation, *xs), *operands)
     compare(lambda lib, *xs: lib.einsum(equation, [x * x for x in xs]), *operands)
-    if equation != "ji":
-        np.testing.assert_allclose(af.einsum(equation, *map(af.tensor, operands)).numpy(), np.einsum(equation, *operands))
+    if "..." not in equation:
+        np.testing.assert_allclose(
+            af.einsum(equation, *map(af.tensor, operands)).numpy(), np.einsum(equation, *operands)
+        )
 
 
 @pytest.mark.torch
@@ -196,7 +198,7 @@ def test_numpys_front_door():
     v = b[:, 0]
     calls = {
         "matmul": lambda x: np.matmul(x, b), "dot": lambda x: np.dot(x, b), "dot vector": lambda x: np.dot(x, v),
-        "dot scalar": lambda x: np.dot(x, 2.0), "inner": lambda x: np.inner(x, a), "outer": lambda x: np.outer(x, v),
+        "inner": lambda x: np.inner(x, a), "outer": lambda x: np.outer(x, v),
         "einsum": lambda x: np.einsum("ij,jk->ik", x, b), "einsum implicit": lambda x: np.einsum("ij,jk", x, b),
         "tensordot": lambda x: np.tensordot(x, b, axes=1), "kron": lambda x: np.kron(x, b), "@": lambda x: a.T @ x,
         "einsum optimize": lambda x: np.einsum("ij,jk,k->i", x, b, b[0], optimize=True),

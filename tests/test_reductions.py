@@ -259,7 +259,19 @@ def test_errors_name_the_clash_and_the_line(call, error, words):
 
 def test_numpys_front_door():
     array = np.random.default_rng(0).normal(size=(3, 4))
-    for function in (np.sum, np.mean, np.max, np.min, np.var, np.std, np.prod, np.cumsum, np.cumprod, np.argmax, np.any):
+    for function in (
+        np.sum,
+        np.mean,
+        np.max,
+        np.min,
+        np.var,
+        np.std,
+        np.prod,
+        np.cumsum,
+        np.cumprod,
+        np.argmax,
+        np.any,
+    ):
         for axis in (None, 0, -1):
             x = af.tensor(array, requires_grad=True)
             out = function(x, axis=axis)
@@ -271,7 +283,14 @@ def test_numpys_front_door():
     x = af.tensor(array, requires_grad=True)
     np.testing.assert_allclose(np.add.reduce(x).detach().numpy(), np.add.reduce(array))
     np.testing.assert_allclose(np.maximum.reduce(x, axis=1).detach().numpy(), array.max(1))
-    for options in ({}, {"ord": 1, "axis": 0}, {"ord": "fro"}, {"ord": 1}, {"ord": np.inf}, {"axis": (0, 1), "ord": -1}):
+    for options in (
+        {},
+        {"ord": 1, "axis": 0},
+        {"ord": "fro"},
+        {"ord": 1},
+        {"ord": np.inf},
+        {"axis": (0, 1), "ord": -1},
+    ):
         np.testing.assert_allclose(np.linalg.norm(x, **options).detach().numpy(), np.linalg.norm(array, **options))
     with pytest.raises(errors.NoRuleError):
         np.linalg.norm(x, ord=2)

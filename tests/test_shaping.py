@@ -119,7 +119,17 @@ NAMES = [
     "repeat_interleave", "reshape", "roll", "rot90", "split", "squeeze", "stack", "swapaxes", "tensor_split", "tile",
     "transpose", "unbind", "unflatten", "unsqueeze", "vstack",
 ]  # fmt: skip
-LEAST = {"T": 2, "rot90": 2, "cat": 1, "split": 1, "chunk": 1, "tensor_split": 1, "unbind": 1, "roll": 1, "repeat_interleave": 1}
+LEAST = {
+    "T": 2,
+    "rot90": 2,
+    "cat": 1,
+    "split": 1,
+    "chunk": 1,
+    "tensor_split": 1,
+    "unbind": 1,
+    "roll": 1,
+    "repeat_interleave": 1,
+}
 
 
 @pytest.mark.torch
@@ -181,7 +191,9 @@ def test_views_share_memory_and_writes_through_them_are_recorded(name):
     assert base.tolist()[0] == [3.0, 6.0, 9.0]
 
 
-@pytest.mark.parametrize("cut", [lambda x: x.split(1), lambda x: x.chunk(2), lambda x: x.unbind(), lambda x: x.tensor_split(2)])
+@pytest.mark.parametrize(
+    "cut", [lambda x: x.split(1), lambda x: x.chunk(2), lambda x: x.unbind(), lambda x: x.tensor_split(2)]
+)
 def test_outputs_of_split_are_views_that_cannot_be_written_while_recording(cut):
     base = af.ones(2, 3, requires_grad=True) * 1
     part = cut(base)[0]

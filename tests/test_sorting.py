@@ -97,7 +97,9 @@ def test_numpys_front_door():
         np.testing.assert_array_equal(out.detach().numpy(), np.sort(array, axis=axis))
         (out * out).sum().backward()
         np.testing.assert_allclose(x.grad.numpy(), 2 * array)
-        np.testing.assert_array_equal(np.argsort(x, axis=axis, kind="stable").numpy(), np.argsort(array, axis, kind="stable"))
+        np.testing.assert_array_equal(
+            np.argsort(x, axis=axis, kind="stable").numpy(), np.argsort(array, axis, kind="stable")
+        )
     order = np.argsort(array, 1)
     np.testing.assert_array_equal(np.take_along_axis(x, order, 1).detach().numpy(), np.sort(array, 1))
     np.testing.assert_array_equal(np.take_along_axis(x, order[0], None).detach().numpy(), array.reshape(-1)[order[0]])

@@ -45,7 +45,7 @@ def _roots(outputs: tuple[Any, ...], gradients: tuple[Any, ...]) -> tuple[list[N
                     f"{at(output.node.site).replace('at ', 'computed at ', 1)}{here()}\n"
                     "  Reduce it (x.sum(), x.mean()), or pass the upstream gradient: backward(gradient)."
                 )
-            seed = wrap(np.ones_like(output.array))
+            seed: Any = wrap(np.ones_like(output.array))
         else:
             seed = given if isinstance(given, TensorCore) else wrap(np.asarray(given))
             if seed.array.shape != output.array.shape:

@@ -76,12 +76,15 @@ class _FunctionOp(Op):
         return f"saved tensor {position}"
 
 
-@functools.lru_cache(maxsize=None)
 def _op_of(function: type[Function]) -> _FunctionOp:
-    op = _FunctionOp(
-        function.__name__, "function", function.forward, None, inputs=("inputs",), vjps=(None,), function=function
-    )
-    op.pullback = functools.partial(_pull_back, function)
+    """The op of a Function subclass, made at its first call and kept by the class itself."""
+    op = function.__dict__.get("_op")
+    if op is None:
+        op = _FunctionOp(
+            function.__name__, "function", function.forward, None, inputs=("inputs",), vjps=(None,), function=function
+        )
+        op.pullback = functools.partial(_pull_back, function)
+        function._op = op
     return op
 
 
@@ -114,6 +117,8 @@ class Function:
     >>> x.grad
     tensor([12.])
     """
+
+    _op: _FunctionOp
 
     def __init__(self) -> None:
         raise TypeError(f"{type(self).__name__} is not instantiated: call {type(self).__name__}.apply(...)")
@@ -196,7 +201,8 @@ class Function:
                 tracked.append(one)
             else:  # a new Tensor: forward may have returned one of its inputs, which keeps its own node
                 tracked.append(wrap(one.array, own))
-        saved, edges = [], []
+        saved: list[Any] = []
+        edges: list[Any] = []
         for one in ctx._to_save:
             saved.append(None if one is None else one.array)
             source = next((position for position, output in enumerate(outputs) if output is one), None)

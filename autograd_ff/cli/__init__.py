@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 
@@ -13,16 +14,22 @@ __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit code."""
+    """Run a command.
+
+    Returns:
+        The exit code: 0, 1 after an error (2 after a wrong option, by argparse), 130 after Ctrl-C.
+    """
     parser = argparse.ArgumentParser(prog="python -m autograd_ff", description="Train, inspect and check networks.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     train.add_command(commands)
     options = parser.parse_args(arguments)
     try:
-        return options.run(options)
+        code: int = options.run(options)
     except (AutogradError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        # The line of code that an error names is the user's; there is none here but what started this program.
+        print("error:", re.sub(r"\n  at [^\n]*", "", str(error)), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+    return code

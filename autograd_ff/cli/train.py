@@ -5,40 +5,59 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import math
 import os
+import re
+import shlex
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from ..functions import Tensor, tensor
+from ..data import DataLoader
+from ..errors import AutogradError
+from ..functions import Tensor
 from ..serialization import save
-from ..training.classification import ACTIVATIONS, DATASETS, OPTIMIZERS, RECIPES, Classification, Settings
-from ..training.interrupt import Interruption
+from ..training import Classification, Interruption, Settings
+from ..training.settings import ACTIVATIONS, DATASETS, OPTIMIZERS, RECIPES
 
 __all__ = ["add_command"]
 
 CHECKPOINT = "checkpoint.safetensors"
-DEFAULTS = Settings()
+
+
+# ---------------------------------------------------------------- options
 
 
 def positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return number
+    if not re.fullmatch(r"\d+", text) or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive integer")
+    return int(text)
+
+
+def seed(text: str) -> int:
+    if not re.fullmatch(r"\d+", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not an integer from 0 on")
+    return int(text)
 
 
 def rate(text: str) -> float:
-    number = float(text)
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
     return number
 
 
 def widths(text: str) -> tuple[int, ...]:
-    """``128,128`` as numbers; empty for no hidden layer."""
-    return tuple(positive(part) for part in text.replace("-", ",").split(",") if part)
+    """``128,128`` or ``128-128`` as numbers; the empty text for no hidden layer."""
+    if not text:
+        return ()
+    if not re.fullmatch(r"0*[1-9]\d*([,-]0*[1-9]\d*)*", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of widths such as 128,128")
+    return tuple(map(int, re.split("[,-]", text)))
 
 
 def add_command(commands: Any) -> None:
@@ -47,129 +66,175 @@ def add_command(commands: Any) -> None:
         "train",
         help="train a feedforward classifier",
         description="Train a feedforward classifier on images. The defaults are the classic 784-128-128-10 network.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        # What is not given is absent: the defaults are those of Settings, and --resume sees what was asked for.
+        argument_default=argparse.SUPPRESS,
     )
+    default = Settings()
     add = parser.add_argument
-    add("dataset", choices=[*DATASETS], help="mnist comes with the package; fashion-mnist needs --root")
-    add("--root", help="folder with the dataset's idx files")
-    add("--layers", type=widths, default=DEFAULTS.layers, help="widths of the hidden layers: 128,128")
-    add("--activation", choices=[*ACTIVATIONS], default=DEFAULTS.activation)
-    add("--recipe", choices=[*RECIPES], default=DEFAULTS.recipe, help="how the learning rate runs")
-    add("--optimizer", choices=[*OPTIMIZERS], default=DEFAULTS.optimizer)
-    rates = ", ".join(f"{value:g} for {name}" for name, value in RECIPES.items())
-    add("--lr", type=rate, help=f"learning rate, or the peak of the cycle (default: {rates})")
-    add("--batch-size", type=positive, default=DEFAULTS.batch_size)
-    add("--epochs", type=positive, default=DEFAULTS.epochs)
-    add("--seed", type=int, default=DEFAULTS.seed)
-    add("--output", type=Path, help="folder for what the run leaves (default: runs/DATASET)")
+    add("dataset", choices=[*DATASETS], help="mnist comes with the package")
+    add("--root", type=os.path.abspath, metavar="FOLDER", help="with the idx files of a dataset that does not")
+    hidden = ",".join(map(str, default.layers))
+    add("--layers", type=widths, metavar="WIDTHS", help=f"of the hidden layers (default: {hidden})")
+    add("--activation", choices=[*ACTIVATIONS], help=f"default: {default.activation}")
+    add("--recipe", choices=[*RECIPES], help=f"how the learning rate runs (default: {default.recipe})")
+    add("--optimizer", choices=[*OPTIMIZERS], help=f"default: {default.optimizer}")
+    add("--lr", type=rate, help="learning rate, or the peak of the cycle (default: what suits optimizer and recipe)")
+    add("--batch-size", type=positive, metavar="N", help=f"default: {default.batch_size}")
+    add("--epochs", type=positive, metavar="N", help=f"default: {default.epochs}")
+    add("--seed", type=seed, metavar="N", help=f"of weights and batches (default: {default.seed})")
+    add("--output", type=Path, metavar="FOLDER", help="for what the run leaves (default: runs/DATASET)")
     add("--resume", action="store_true", help="go on from the checkpoint in the output folder, with its settings")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, resume=False, output=None)
+
+
+# ---------------------------------------------------------------- the command
 
 
 def run(options: argparse.Namespace) -> int:
+    """Train, and leave the files; returns the exit code."""
+    names = [field.name for field in dataclasses.fields(Settings)]
+    given = {name: getattr(options, name) for name in names if hasattr(options, name)}
     folder: Path = options.output or Path("runs") / options.dataset
-    folder.mkdir(parents=True, exist_ok=True)
-    checkpoint = folder / CHECKPOINT
-    if options.resume:
-        if not checkpoint.exists():
-            raise FileNotFoundError(f"{checkpoint} does not exist: there is no run to resume. Leave --resume away.")
-        session = Classification.resume(str(checkpoint))
-        print(f"resumed after {describe_position(session)}")
-    else:
-        names = [field.name for field in dataclasses.fields(Settings)]
-        session = Classification(Settings(**{name: getattr(options, name) for name in names}))
+    try:
+        session = resume(folder / CHECKPOINT, given) if options.resume else Classification(Settings(**given))
+    except FileNotFoundError as error:
+        if options.dataset == "mnist":
+            raise
+        raise FileNotFoundError(f"{error}\n  Then name their folder: --root FOLDER") from None
+    prepare(folder)
     settings = session.settings
-    shape = "-".join(map(str, (784, *settings.layers, 10)))
     print(
-        f"{settings.dataset}: {shape}, {settings.activation}, {settings.optimizer}, {settings.recipe} "
-        f"lr {settings.learning_rate:g}, batch {settings.batch_size}, seed {settings.seed}"
+        f"{settings.dataset}: {'-'.join(map(str, session.widths))}, {settings.activation}, {settings.optimizer}, "
+        f"{settings.recipe} lr {settings.learning_rate:g}, batch {settings.batch_size}, seed {settings.seed}",
+        flush=True,
     )
-    if not train(session, checkpoint):
-        command = f"python -m autograd_ff train {settings.dataset} --output {folder} --resume"
-        print(f"\ninterrupted after {describe_position(session)}; to go on: {command}")
+    if not train(session, folder / CHECKPOINT):
+        command = f"python -m autograd_ff train {settings.dataset} --output {shlex.quote(str(folder))} --resume"
+        print(f"interrupted after {position(session)}; go on with: {command}")
         return 130
-    finish(session, folder)
-    return 0
+    return finish(session, folder)
 
 
-def describe_position(session: Classification) -> str:
+def resume(checkpoint: Path, given: dict[str, Any]) -> Classification:
+    """The run of a checkpoint, unless it was made with other settings than the ones given."""
+    if not checkpoint.exists():
+        raise AutogradError(
+            f"there is no run to resume: {checkpoint} does not exist.\n  Start one without --resume, or name its --output."
+        )
+    try:
+        session = Classification.resume(str(checkpoint), given.get("root"))
+    except AutogradError as error:
+        raise AutogradError(f"{error}\n  Start a new run without --resume.") from None
+    for name, value in given.items():
+        if value != (kept := getattr(session.settings, name)):
+            raise AutogradError(
+                f"the run in {checkpoint.parent} has {name} {kept}, not {value}, and goes on with its own settings.\n"
+                "  Leave the option away, or start a new run without --resume."
+            )
+    print(f"resumed after {position(session)}")
+    return session
+
+
+def prepare(folder: Path) -> None:
+    """Make the output folder, and see before the training rather than after it whether it can be written to."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        writable = os.access(folder, os.W_OK | os.X_OK)
+        reason = "permission denied"
+    except OSError as error:
+        writable, reason = False, error.strerror or str(error)
+    if not writable:
+        raise AutogradError(f"the output folder {folder} cannot be written to: {reason}.\n  Choose another: --output")
+
+
+def position(session: Classification) -> str:
     inside = f" and {session.batch} batches" if session.batch else ""
-    return f"{session.epoch} epochs{inside}"
+    return f"{session.epoch} of {session.settings.epochs} epochs{inside}"
 
 
 def train(session: Classification, checkpoint: Path) -> bool:
-    """Train to the end, with a bar for each epoch and a checkpoint after it; False where Ctrl-C ended it."""
+    """Train to the end, with a line for each epoch and a checkpoint after it; False where Ctrl-C ended it.
+
+    On a terminal a bar counts the batches.
+    """
     from tqdm import tqdm
 
     with Interruption() as interruption:
-        while not session.finished:
+        while not session.finished and not interruption.requested:
             start = time.perf_counter()
             label = f"epoch {session.epoch + 1}/{session.settings.epochs}"
-            losses = session.train_epoch()
             with tqdm(total=session.batches, initial=session.batch, desc=label, leave=False, disable=None) as bar:
-                for count, loss in enumerate(losses):
+                for loss in session.train_epoch():
+                    bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
                     bar.update()
-                    if count % 50 == 0:
-                        bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
                     if interruption.requested:
-                        session.save(str(checkpoint))
-                        return False
+                        break
             session.save(str(checkpoint))
-            last = session.history[-1]
-            print(
-                f"{label}  loss {last['loss']:.4f}  train {last['train_accuracy']:.2%}  "
-                f"test {last['test_accuracy']:.2%}  {time.perf_counter() - start:.1f} s",
-                flush=True,
-            )
-    return True
+            if not session.batch:
+                last = session.history[-1]
+                print(
+                    f"{label}  loss {last['loss']:.4f}  train {last['train_accuracy']:.2%}  "
+                    f"test {last['test_accuracy']:.2%}  {time.perf_counter() - start:.1f} s",
+                    flush=True,
+                )
+    return session.finished
 
 
-def finish(session: Classification, folder: Path) -> None:
-    """Leave the weights, the history, the curves, the graph and the gradient check."""
+# ---------------------------------------------------------------- what a run leaves
+
+
+def finish(session: Classification, folder: Path) -> int:
+    """Leave the weights, the history, the curves, the graph and the gradient check; 1 where the check fails."""
     accuracy = session.history[-1]["test_accuracy"]
-    print(f"Accuracy of the network on the test images: {accuracy:.2%}")
+    print(f"Accuracy of the network on the test images: {100 * accuracy:.2f} %", flush=True)
     save(session.model.state_dict(), str(folder / "model.safetensors"))
-    write(folder / "history.json", json.dumps(session.history, indent=2) + "\n")
-    images, labels = sample(session)
-    draw(session, folder, images, labels)
-    check(session, folder, images, labels)
+    (folder / "history.json").write_text(json.dumps(session.history, indent=2) + "\n", encoding="utf-8")
+    session.model.eval()
+    images, labels = next(iter(DataLoader(session.test_data, 64)))
+    plot(session, folder / "curves.png")
+    draw(session, folder / "graph.png", images, labels)
+    passed = check(session, folder / "gradient_check.txt", images, labels)
     print(f"written to {folder}{os.sep}: {', '.join(sorted(one.name for one in folder.iterdir()))}")
+    return 0 if passed else 1
 
 
-def sample(session: Classification, count: int = 64) -> tuple[Tensor, Tensor]:
-    """The first test images and their labels, as one batch."""
-    pairs = [session.test_data[position] for position in range(count)]
-    labels = tensor([int(label) for _, label in pairs])
-    return tensor([image.tolist() for image, _ in pairs]), labels
+def plot(session: Classification, path: Path) -> None:
+    """The curves of loss and accuracy; without matplotlib only they are missing."""
+    from visualize.curves import plot_history
 
-
-def draw(session: Classification, folder: Path, images: Tensor, labels: Tensor) -> None:
-    """The curves and the graph; a drawing library that is not installed is named, and costs only its picture."""
+    path.unlink(missing_ok=True)  # an earlier run's
     try:
-        from visualize import render
-        from visualize.curves import plot_history
-
-        model = session.model.eval()
-
-        def loss(images: Tensor, labels: Tensor) -> Tensor:
-            return session.criterion(model(images), labels)
-
-        plot_history(session.history, str(folder / "curves.png"), title=session.settings.dataset)
-        render(loss, images, labels, path=folder / "graph.png", names={"": model})
+        plot_history(session.history, str(path), title=session.settings.dataset)
     except ImportError as error:
-        print(f"not drawn: {error}", file=sys.stderr)
+        not_drawn(path, f'{error}\n  Install it by: pip install "autograd_ff[plot]"')
 
 
-def check(session: Classification, folder: Path, images: Tensor, labels: Tensor) -> None:
-    """A gradient check of the trained network, parameter by parameter."""
+def draw(session: Classification, path: Path, images: Tensor, labels: Tensor) -> None:
+    """The graph of the loss; without a layout engine only it is missing."""
+    from visualize import LayoutError, render
+
+    def loss(images: Tensor, labels: Tensor) -> Tensor:
+        result: Tensor = session.criterion(session.model(images), labels)
+        return result
+
+    path.unlink(missing_ok=True)  # an earlier run's
+    try:
+        render(loss, images, labels, path=path, names={"": session.model})
+    except LayoutError as error:
+        not_drawn(path, str(error))
+
+
+def not_drawn(path: Path, reason: str) -> None:
+    print(f"{path.name} was not drawn: {reason}\n  Then --resume the finished run: it draws again.", file=sys.stderr)
+
+
+def check(session: Classification, path: Path, images: Tensor, labels: Tensor) -> bool:
+    """A gradient check of the trained network, parameter by parameter; False where a gradient is wrong."""
     from ..testing import check_module
 
     report = check_module(session.model, images, lambda outputs: session.criterion(outputs, labels))
-    print(f"gradient check of the trained network: {'passed' if report.passed else 'FAILED'}")
-    write(folder / "gradient_check.txt", f"{report}\n")
+    path.write_text(f"{report}\n", encoding="utf-8")
+    print(f"gradient check of the trained network: {report.verdict}")
     if not report.passed:
-        print(report)
-
-
-def write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
+        print(report, file=sys.stderr)
+    return report.verdict != "FAIL"

@@ -152,7 +152,8 @@ class _Walk:
             gradient = tuple(wrap(one) if self.on_tensors and isinstance(one, np.ndarray) else one for one in gradient)
         state = LOCAL.state
         outer, mode = state.scope, state.grad_enabled
-        state.scope = Scope("backward", op.name, op.name, node.code, node.offset, node.scope)
+        if self.on_tensors:  # what the rules do is recorded or observed, as the derivative of the user's line
+            state.scope = Scope("backward", op.name, op.name, node.code, node.offset, node.scope)
         state.grad_enabled = self.create_graph
         try:
             if op.pullback is not None:
@@ -167,7 +168,7 @@ class _Walk:
         except AutogradError:
             raise
         except Exception as error:
-            raise explain(error, _Named(f"the derivative rule of {op.name}"), [gradient], {}) from error
+            raise explain(error, f"the derivative rule of {op.name}", [gradient], {}) from error
         finally:
             state.scope, state.grad_enabled = outer, mode
 
@@ -224,7 +225,7 @@ class _Walk:
 
     def add(self, node: Node, value: Any) -> None:
         """Add a gradient to those that wait at a node."""
-        current = self.pending.get(node)
+        current: Any = self.pending.get(node)
         if self.on_tensors:
             with _mode(self.create_graph):
                 if isinstance(value, Scatter):
@@ -258,13 +259,6 @@ class _Walk:
             waiting[position] = gradient if before is None else before + gradient
 
 
-class _Named:
-    """Stands for an op in `explain`."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-
 def _mode(create_graph: bool) -> Any:
     return enable_grad() if create_graph else no_grad()
 
@@ -289,7 +283,7 @@ def _broadcasts_to(shape: tuple[int, ...], larger: tuple[int, ...]) -> bool:
 
 
 def zeros_for(node: Node, position: int) -> np.ndarray:
-    return np.zeros(node.shape[position], node.dtype[position])  # type: ignore[index]
+    return np.zeros(node.shape[position], node.dtype[position])
 
 
 def _lift(node: Node, position: int) -> Any:

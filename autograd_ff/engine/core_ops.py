@@ -202,7 +202,7 @@ def _draw_write_index(draw: Draw) -> Call:
     return Call((draw.array(shape), draw.array(())), {"index": index})
 
 
-def _values_gradient(g, meta_x, index):
+def _values_gradient(g: Any, meta_x: Any, index: Any) -> Any:
     """The gradient at the places written; none for a value that a later one at the same place overwrote."""
     if isinstance(index, np.ndarray) and index.dtype == bool:
         return g[index]

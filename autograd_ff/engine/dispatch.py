@@ -71,7 +71,7 @@ def apply(op: Op, inputs: tuple[Any, ...], params: dict[str, Any] = NO_PARAMS) -
     except AutogradError:
         raise
     except Exception as error:
-        raise explain(error, op, arrays, params) from error
+        raise explain(error, op.name, arrays, params) from error
     if out.__class__ is not _ndarray or back is not None:
         if op.residuals or op.outputs > 1:
             return _finish_several(op, inputs, arrays, parents, params, out, back, mask, state)
@@ -138,7 +138,7 @@ def _as_value(value: Any) -> Any:
     return array
 
 
-def _cast_back(out: np.ndarray, dtype: Any) -> np.ndarray:
+def _cast_back(out: Any, dtype: Any) -> Any:
     """A float32 result in the float16 of the inputs that it was computed from; a mask or an index stays as it is."""
     return out.astype(dtype) if dtype is not None and out.dtype == F32 else out
 
@@ -222,7 +222,7 @@ def select_node(node: Node, position: int, out: Any) -> Node:
 
 
 def _note_view(op: Op, tensor: TensorCore, source: Any, params: dict[str, Any], state: ThreadState) -> None:
-    if not isinstance(source, TensorCore) or not np.may_share_memory(tensor.array, source.array):
+    if not isinstance(source, TensorCore) or not _shares_memory(tensor.array, source.array):
         return
     before = source.view_of
     sealed = None if state.grad_enabled else "it was made under no_grad"
@@ -233,6 +233,14 @@ def _note_view(op: Op, tensor: TensorCore, source: Any, params: dict[str, Any], 
         tensor.view_of.base_node = before.base_node
 
 
+def _shares_memory(view: np.ndarray, source: np.ndarray) -> bool:
+    """Whether what a view op made shows its input's memory; reshape, for one, may have had to copy."""
+    base = view.base
+    if base is not None and (base is source or base is source.base):
+        return True  # the usual case, which spares the test of memory
+    return np.may_share_memory(view, source)
+
+
 def run_composite(op: Op, inputs: tuple[Any, ...], params: dict[str, Any] = NO_PARAMS) -> Any:
     """Call a composite: what it calls is recorded under its name."""
     with scope("composite", op.name, op.name):
@@ -241,14 +249,14 @@ def run_composite(op: Op, inputs: tuple[Any, ...], params: dict[str, Any] = NO_P
         except AutogradError:
             raise
         except Exception as error:
-            raise explain(error, op, list(inputs), params) from error
+            raise explain(error, op.name, list(inputs), params) from error
 
 
 def apply_raw(op: Op, inputs: tuple[Any, ...], params: dict[str, Any] = NO_PARAMS) -> Any:
     """Run an op on plain arrays: no promotion and no record, but writes are counted and observers see it."""
     out = op.forward(*inputs, **params)
-    for position in op.mutates:
-        versions.bump(inputs[position])
+    if op.mutates:
+        versions.bump(*(inputs[position] for position in op.mutates))
     state = LOCAL.state
     if state.observers is not None:
         notify(state, op, list(inputs), params, out if isinstance(out, tuple) else (out,), None)
@@ -262,7 +270,7 @@ def describe(value: Any) -> str:
     return f"{value.dtype} {tuple(value.shape)}" if hasattr(value, "shape") else repr(value)
 
 
-def explain(error: Exception, op: Op, arrays: list[Any], params: dict[str, Any]) -> Exception:
+def explain(error: Exception, what: str, arrays: list[Any], params: dict[str, Any]) -> Exception:
     """An error of NumPy, told with the op, its inputs and the line of the user's code."""
     if isinstance(error, (MemoryError, RecursionError)):
         return error
@@ -275,7 +283,7 @@ def explain(error: Exception, op: Op, arrays: list[Any], params: dict[str, Any])
         (TypeError, DtypeError),
     )
     raised = next((ours for theirs, ours in kinds if isinstance(error, theirs)), AutogradError)
-    return raised(f"{op.name}({', '.join(arguments)}): {error}{here()}")
+    return raised(f"{what}({', '.join(arguments)}): {error}{here()}")
 
 
 # One output of an op with several. The backward pass hands its gradient on to the op's own node.

@@ -107,8 +107,9 @@ def set_item(target: TensorCore, index: Any, value: Any) -> None:
     array = value.array if isinstance(value, TensorCore) else np.asarray(value)
     _check_cast(target, value, array)
     state = LOCAL.state
-    tracked = target.node is not None or (isinstance(value, TensorCore) and value.node is not None)
-    if state.observers is not None or (state.grad_enabled and tracked):
+    tensors = [one for one in (target, value) if isinstance(one, TensorCore)]
+    recorded = state.grad_enabled and any(one.node is not None or one.view_of is not None for one in tensors)
+    if recorded or state.observers is not None:
         written = apply(write_index, (target, value), {"index": index})
         if written.node is not None:
             _place(written.node, None)
@@ -117,7 +118,7 @@ def set_item(target: TensorCore, index: Any, value: Any) -> None:
     try:
         target.array[index] = array
     except Exception as error:
-        raise explain(error, write_index, [target.array, array], {"index": index}) from error
+        raise explain(error, write_index.name, [target.array, array], {"index": index}) from error
     versions.bump(target.array)
 
 

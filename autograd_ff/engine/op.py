@@ -304,7 +304,7 @@ def _positional_names(function: Any, inputs: tuple[str, ...], params: dict[str, 
 
 def _absent(function: Any, key: str, value: Any) -> bool:
     """Whether a keyword argument was given as what NumPy takes for 'not given'."""
-    if value is None or value is np._NoValue:  # type: ignore[attr-defined]
+    if value is None or value is np._NoValue:
         return True
     try:
         default = inspect.signature(function).parameters[key].default

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import weakref
+from functools import partial
 from types import CodeType
 from typing import Any
 
@@ -39,6 +40,10 @@ class _Writes:
 _writes: dict[int, _Writes] = {}
 
 
+def _forget(key: int, _: weakref.ref[Any]) -> None:
+    _writes.pop(key, None)
+
+
 def owner_of(array: np.ndarray) -> np.ndarray:
     """The array that owns (or first wrapped) the memory that ``array`` shows."""
     base: Any = array
@@ -51,23 +56,25 @@ def owner_of(array: np.ndarray) -> np.ndarray:
         base = below
 
 
-def bump(array: np.ndarray) -> None:
-    """Note that the memory of ``array`` has just been written."""
+def bump(*arrays: np.ndarray) -> None:
+    """Note that the memory of these arrays has just been written."""
     global latest
-    owner = owner_of(array)
-    key = id(owner)
-    entry = _writes.get(key)
-    if entry is None:
-        entry = _writes[key] = _Writes(weakref.ref(owner, lambda _, key=key: _writes.pop(key, None)))
-    entry.count += 1
+    line = calling_code()
     latest = number = tick()
-    spans = entry.spans
-    if len(spans) >= _SPANS:
-        low, high = min(span[0] for span in spans), max(span[1] for span in spans)
-        newest = max(spans.values(), key=lambda write: write[0])
-        spans.clear()
-        spans[low, high] = newest
-    spans[byte_bounds(array)] = (number, calling_code())
+    for array in arrays:
+        owner = owner_of(array)
+        key = id(owner)
+        entry = _writes.get(key)
+        if entry is None:
+            entry = _writes[key] = _Writes(weakref.ref(owner, partial(_forget, key)))
+        entry.count += 1
+        spans = entry.spans
+        if len(spans) >= _SPANS:
+            low, high = min(span[0] for span in spans), max(span[1] for span in spans)
+            newest = max(spans.values(), key=lambda write: write[0])
+            spans.clear()
+            spans[low, high] = newest
+        spans[byte_bounds(array)] = (number, line)
 
 
 def version(array: np.ndarray) -> int:

@@ -65,7 +65,8 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     """
     check_device(device)
     if isinstance(data, TensorCore):
-        return data if dtype is None else to(data, dtype)  # type: ignore[return-value]
+        found: Any = data
+        return found if dtype is None else to(found, dtype)
     return wrap(_array_of(data, dtype))
 
 
@@ -199,9 +200,7 @@ def shape_of(size: tuple[Any, ...]) -> tuple[int, ...]:
     return shape
 
 
-def zeros(
-    *size: int | Sequence[int], dtype: Any = None, device: Any = None, requires_grad: bool = False
-) -> Tensor:
+def zeros(*size: int | Sequence[int], dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Zeros of the given shape, in the default dtype where none is given.
 
     >>> import autograd_ff as af
@@ -337,9 +336,7 @@ def logspace(
     return _finish(np.logspace(start, end, steps, base=base).astype(_float_or(dtype, device)), requires_grad)
 
 
-def eye(
-    n: int, m: int | None = None, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
-) -> Tensor:
+def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """The (n, m) matrix with ones on its diagonal; square where m is not given.
 
     >>> import autograd_ff as af

@@ -53,11 +53,9 @@ def integers_of(given: tuple[Any, ...], named: int | Sequence[int] | None, what:
     """
     if named is not None:
         given = (named,)
-    if len(given) == 1 and not hasattr(given[0], "__index__"):
-        given = tuple(given[0])
-    elif len(given) == 1 and isinstance(given[0], (tuple, list)):
-        given = tuple(given[0])
     try:
+        if len(given) == 1 and not hasattr(given[0], "__index__"):
+            given = tuple(given[0])
         return tuple(one.__index__() for one in given)
     except (AttributeError, TypeError):
         raise DtypeError(f"{what} takes integers, got {given!r}{here()}") from None

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..engine import TensorCore, apply, here, index_add as add_at, scope
+from ..engine import TensorCore, apply, here, scope
+from ..engine import index_add as add_at
 from ..engine.core_ops import write_index
 from ..engine.inplace import set_item
 from ..engine.tensor import note_read
@@ -66,8 +67,7 @@ def _plain_part(part: Any) -> Any:
         note_read(part, "index")
         array = part.array
     elif isinstance(part, (list, range)):
-        array = np.asarray([one.item() if isinstance(one, TensorCore) and not one.array.ndim else
-                            one.array if isinstance(one, TensorCore) else one for one in part])  # fmt: skip
+        array = np.asarray([one.array if isinstance(one, TensorCore) else one for one in part])
         if not array.size:
             array = array.astype(np.intp)
     else:
@@ -284,13 +284,13 @@ def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
             return input + src
         _check_sizes(input, positions, axis, "scatter_add")
         values = _sources(src, positions, "scatter_add")
-        added = apply(
-            sort_rules.add_along_axis, (values, index), {"axis": axis, "shape": input.array.shape}
-        )
+        added = apply(sort_rules.add_along_axis, (values, index), {"axis": axis, "shape": input.array.shape})
         return apply(elementwise.add, (input, added))
 
 
-def scatter(input: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Any = None, reduce: str | None = None) -> Tensor:
+def scatter(
+    input: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Any = None, reduce: str | None = None
+) -> Tensor:
     """A copy with the elements of ``src`` (or one number) placed where their indices point.
 
     Of several with one place the last stays, and only it gets a gradient.
@@ -380,7 +380,7 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
     """
     _mask(mask, "masked_fill")
     if isinstance(value, TensorCore) and value.array.ndim:
-        raise ShapeError(f"masked_fill: the value is one number, got a tensor of shape {value.shape}{here()}")
+        raise ShapeError(f"masked_fill: the value is one number, got a tensor of shape {value.array.shape}{here()}")
     dtype = input.array.dtype
     if not isinstance(value, TensorCore) and np.array(value).astype(dtype) == value:
         value = np.array(value).astype(dtype)
@@ -445,9 +445,7 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     low, high = (int(index.min()), int(index.max())) if index.size else (0, -1)
     classes = high + 1 if num_classes == -1 else num_classes
     if low < 0 or high >= classes:
-        raise DimensionError(
-            f"one_hot: class {low if low < 0 else high} is out of range for {classes} classes{here()}"
-        )
+        raise DimensionError(f"one_hot: class {low if low < 0 else high} is out of range for {classes} classes{here()}")
     with scope("composite", "one_hot", "one_hot"):
         column: Any = apply(shaping.expand_dims, (tensor,), {"axis": -1})
         return convert(column == np.arange(classes), int64)

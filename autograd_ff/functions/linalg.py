@@ -139,7 +139,7 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
     (2, 4)
     """
     if not isinstance(dims, int):
-        dims = tuple(tuple(one.tolist() if isinstance(one, TensorCore) else one) for one in dims)
+        dims = tuple(tuple(one.array.tolist() if isinstance(one, TensorCore) else one) for one in dims)
     return rules.tensordot(a, b, axes=dims)
 
 

@@ -302,6 +302,7 @@ def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     >>> af.tensor([3.0, 1.0, 2.0, 4.0]).median()
     tensor(2.)
     """
+
     def middle(x: Any, axis: int) -> Any:
         return apply(sort_rules.argmedian, (x,), {"axis": axis})
 
@@ -362,17 +363,13 @@ def _moment(
 
 
 @composed
-def var_mean(
-    input: Tensor, dim: Dims = None, *, correction: float = 1, keepdim: bool = False
-) -> tuple[Tensor, Tensor]:
+def var_mean(input: Tensor, dim: Dims = None, *, correction: float = 1, keepdim: bool = False) -> tuple[Tensor, Tensor]:
     """`var` and `mean` at once."""
     return var(input, dim, keepdim=keepdim, correction=correction), mean(input, dim, keepdim)
 
 
 @composed
-def std_mean(
-    input: Tensor, dim: Dims = None, *, correction: float = 1, keepdim: bool = False
-) -> tuple[Tensor, Tensor]:
+def std_mean(input: Tensor, dim: Dims = None, *, correction: float = 1, keepdim: bool = False) -> tuple[Tensor, Tensor]:
     """`std` and `mean` at once."""
     return std(input, dim, keepdim=keepdim, correction=correction), mean(input, dim, keepdim)
 
@@ -457,6 +454,4 @@ def count_nonzero(input: Tensor, dim: Dims = None) -> Tensor:
     >>> af.count_nonzero(af.tensor([0, 3, 5]))
     tensor(2)
     """
-    return apply(
-        rules.count_nonzero, (input,), {"axis": _axis(input, dim, "count_nonzero"), "keepdims": False}
-    )
+    return apply(rules.count_nonzero, (input,), {"axis": _axis(input, dim, "count_nonzero"), "keepdims": False})

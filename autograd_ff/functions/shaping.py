@@ -314,9 +314,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0, *, axis: int | None = None) -> 
     chosen = dim if axis is None else axis
     if not kept[0].array.ndim:
         raise ShapeError(f"cat joins along a dimension that 0-d tensors do not have; use stack.{here()}")
-    return apply(
-        rules.concatenate, tuple(kept), {"axis": dim_of(chosen, kept[0].array.ndim, "cat")}
-    )
+    return apply(rules.concatenate, tuple(kept), {"axis": dim_of(chosen, kept[0].array.ndim, "cat")})
 
 
 concat = cat
@@ -388,7 +386,7 @@ def split(tensor: Tensor, split_size_or_sections: int | Sequence[int], dim: int 
         raise DimensionError(f"split of a 0-d tensor{here()}")
     length = tensor.array.shape[axis]
     if hasattr(split_size_or_sections, "__index__"):
-        size = split_size_or_sections.__index__()  # type: ignore[union-attr]
+        size = split_size_or_sections.__index__()
         if size < 0 or (size == 0 and length):
             raise ShapeError(f"split: pieces of size {size} of a dimension of size {length}{here()}")
         starts = range(0, length, size) if length else range(1)

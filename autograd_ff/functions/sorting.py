@@ -58,9 +58,7 @@ def msort(input: Tensor) -> Tensor:
 
 
 @composed
-def topk(
-    input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True
-) -> ValuesAndIndices:
+def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> ValuesAndIndices:
     """The ``k`` largest (or smallest) elements along ``dim``, and their indices: a named tuple (values, indices).
 
     They come in order, also where ``sorted`` does not ask for it. Of equal elements the first ones are taken.
@@ -73,7 +71,9 @@ def topk(
     axis = dim_of(dim, input.array.ndim, "topk")
     size = input.array.shape[axis] if input.array.ndim else 1
     if not 0 <= k <= size:
-        raise ShapeError(f"topk: {k} of the {size} elements along dimension {dim} of a tensor of shape {input.shape}{here()}")
+        raise ShapeError(
+            f"topk: {k} of the {size} elements along dimension {dim} of a tensor of shape {input.shape}{here()}"
+        )
     indices = apply(rules.argsort, (input,), {"axis": axis, "descending": bool(largest)})
     if input.array.ndim:
         indices = apply(index_rules.slice_view, (indices,), {"index": (*(slice(None),) * axis, slice(k))}).contiguous()

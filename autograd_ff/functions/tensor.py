@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import engine
 from ..engine import TensorCore, apply, get_default_dtype, here, wrap
-from ..engine.inplace import assign, update
+from ..engine.inplace import update
 from ..engine.node import HookHandle, Leaf, Node, add_hook, hooks_of
 from ..engine.tensor import note_read
 from ..engine.versions import version

@@ -17,6 +17,8 @@ def definition(x, weight, bias=None):
 
 def forward(x, weight, bias=None):
     try:
+        if weight.ndim != 2:
+            raise ValueError
         if x.ndim <= 2:
             out = np.matmul(x, weight.T)
         else:  # one product of all rows, rather than one for each matrix of the batch
@@ -40,7 +42,9 @@ def misfit(x, weight):
     """The error for an input whose last dimension is not in_features."""
     shape = tuple(x.shape)
     if weight.ndim != 2:
-        return ShapeError(f"linear: the weight must be a matrix (out_features, in_features), not {weight.shape}.{here()}")
+        return ShapeError(
+            f"linear: the weight must be a matrix (out_features, in_features), not {weight.shape}.{here()}"
+        )
     fan_out, fan_in = weight.shape
     message = (
         f"linear: an input of shape {shape} does not fit a weight of shape {(fan_out, fan_in)} (out_features, "

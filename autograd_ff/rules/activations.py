@@ -182,7 +182,7 @@ def _softplus(x, beta=1.0, threshold=20.0):
 
 def _is_smooth(dtype, beta, threshold):
     """Whether log(1 + exp(x)) is x anyway beyond the threshold, but for rounding: then nothing has to be chosen."""
-    return math.isinf(threshold) or (threshold >= 17 and beta == 1 and np.finfo(dtype).eps > 1e-7)
+    return math.isinf(threshold) or (threshold >= 17 and beta == 1 and dtype != np.float64)
 
 
 def _softplus_slope(x, beta, threshold):

@@ -15,7 +15,9 @@ def _draw_basic(draw: Draw) -> Call:
     index = []
     for side in shape[: draw.integer(0, len(shape))]:
         start, stop = draw.integer(0, side - 1), draw.integer(1, side)
-        index.append(draw.choice([slice(None), draw.integer(-side, side - 1), slice(start, stop), slice(None, None, -1)]))
+        index.append(
+            draw.choice([slice(None), draw.integer(-side, side - 1), slice(start, stop), slice(None, None, -1)])
+        )
     if draw.boolean():
         index.insert(0, None)
     return Call((draw.array(shape),), {"index": tuple(index)})

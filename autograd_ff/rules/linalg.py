@@ -240,8 +240,13 @@ def _operand_gradient(g, operands, terms, right, position, sizes):
     # A side of 1 that was broadcast is summed over, as any letter that the gradient does not name.
     wanted = "".join(letter for letter in letters if side[letter] == sizes[letter])
     others = [(terms[one], operands[one]) for one in range(len(terms)) if one != position]
-    # What occurs in this operand alone was summed: its gradient is the same all along.
-    known = set(right).union(*(set(one) for one, _ in others))
+    # What has its full size in this operand alone was summed: its gradient is the same all along.
+    known = set(right).union(
+        *(
+            {letter for letter, side in zip(one, other.shape, strict=True) if side == sizes[letter]}
+            for one, other in others
+        )
+    )
     alone = "".join(letter for letter in wanted if letter not in known)
     if alone:
         others.append((alone, np.ones([sizes[letter] for letter in alone], dtype=g.dtype)))
@@ -298,7 +303,11 @@ class _Einsum(CallableOp):
             raise ShapeError(f'einsum takes its subscripts first, as in einsum("ij,jk->ik", a, b){here()}')
         if given:
             return super().bind(tuple(args), given)  # which raises
-        return tuple(args), {"subscripts": explicit(subscripts, [len(one.shape) if hasattr(one, "shape") else np.ndim(one) for one in args])}
+        return tuple(args), {
+            "subscripts": explicit(
+                subscripts, [len(one.shape) if hasattr(one, "shape") else np.ndim(one) for one in args]
+            )
+        }
 
 
 einsum = _register(

@@ -59,7 +59,7 @@ _WITH_DTYPE = {"axis": None, "dtype": None, "keepdims": False}
 def _sum(a, axis=None, dtype=None, keepdims=False):
     if dtype is None and a.dtype.kind in "bui":
         dtype = np.int64  # PyTorch's; NumPy's depends on the input's sign and on the platform
-    return np.add.reduce(a, axis, dtype, None, keepdims)  # np.sum costs twice as much on a small array
+    return np.add.reduce(a, axis, dtype, None, keepdims=keepdims)  # np.sum costs twice as much on a small array
 
 
 sum = primitive(
@@ -96,7 +96,7 @@ add_reduce = primitive(
 
 def _mean(a, axis=None, dtype=None, keepdims=False):
     number = count(a.shape, axis)
-    total = np.add.reduce(a, axis, dtype, None, keepdims)
+    total = np.add.reduce(a, axis, dtype, None, keepdims=keepdims)
     return total / number if number else total * math.nan  # of no numbers: NaN, silently, as in PyTorch
 
 
@@ -175,7 +175,7 @@ def _product_gradient(g, a, axis):
 def _prod(a, axis=None, dtype=None, keepdims=False):
     if dtype is None and a.dtype.kind in "bui":
         dtype = np.int64
-    return np.multiply.reduce(a, axis, dtype, None, keepdims)
+    return np.multiply.reduce(a, axis, dtype, None, keepdims=keepdims)
 
 
 prod = primitive(
@@ -236,11 +236,11 @@ def _draw_distinct_reduce(draw: Draw) -> Call:
 
 amax = primitive(
     np.max, _share, name="amax", inputs=("a",), params=_REDUCTION, domain=_draw_distinct, branches=_where_equal,
-    forward=lambda a, axis=None, keepdims=False: np.maximum.reduce(a, axis, None, None, keepdims),
+    forward=lambda a, axis=None, keepdims=False: np.maximum.reduce(a, axis, None, None, keepdims=keepdims),
 )  # fmt: skip
 amin = primitive(
     np.min, _share, name="amin", inputs=("a",), params=_REDUCTION, domain=_draw_distinct, branches=_where_equal,
-    forward=lambda a, axis=None, keepdims=False: np.minimum.reduce(a, axis, None, None, keepdims),
+    forward=lambda a, axis=None, keepdims=False: np.minimum.reduce(a, axis, None, None, keepdims=keepdims),
 )  # fmt: skip
 for _ufunc in (np.maximum, np.minimum):
     primitive(
@@ -250,7 +250,9 @@ for _ufunc in (np.maximum, np.minimum):
         method="reduce",
         inputs=("array",),
         params={"axis": 0, "keepdims": False},
-        forward=lambda array, axis=0, keepdims=False, ufunc=_ufunc: ufunc.reduce(array, axis, None, None, keepdims),
+        forward=lambda array, axis=0, keepdims=False, ufunc=_ufunc: ufunc.reduce(
+            array, axis, None, None, keepdims=keepdims
+        ),
         domain=_draw_distinct_reduce,
         branches=lambda array, out, axis: _where_equal(array, out, axis),
     )
@@ -280,8 +282,8 @@ def _per(number):
 
 def _var(a, axis=None, ddof=0, keepdims=False):
     number = count(a.shape, axis)
-    centred = a - np.add.reduce(a, axis, None, None, True) * _per(number)
-    squares = np.add.reduce(np.square(centred), axis, None, None, keepdims)
+    centred = a - np.add.reduce(a, axis, None, None, keepdims=True) * _per(number)
+    squares = np.add.reduce(np.square(centred), axis, None, None, keepdims=keepdims)
     return squares * _per(number - ddof)
 
 
@@ -340,11 +342,11 @@ std = primitive(
 
 def _logsumexp(a, axis=None, keepdims=False):
     if not count(a.shape, axis):
-        return np.add.reduce(a, axis, None, None, keepdims) - math.inf
-    top = np.maximum.reduce(a, axis, None, None, True)
+        return np.add.reduce(a, axis, None, None, keepdims=keepdims) - math.inf
+    top = np.maximum.reduce(a, axis, None, None, keepdims=True)
     # An infinite maximum is the result itself, and inf - inf has none.
     shift = np.where(np.isfinite(top), top, np.zeros((), a.dtype))
-    total = np.add.reduce(np.exp(a - shift), axis, None, None, True)
+    total = np.add.reduce(np.exp(a - shift), axis, None, None, keepdims=True)
     with np.errstate(divide="ignore"):
         out = np.log(total) + shift
     return out if keepdims else np.reshape(out, [a.shape[i] for i in range(a.ndim) if i not in axes_of(axis, a.ndim)])
@@ -368,21 +370,21 @@ logsumexp = primitive(
 
 def _vector_norm(x, ord=2, axis=None, keepdims=False):
     if ord == 2:
-        return np.sqrt(np.add.reduce(np.square(x), axis, None, None, keepdims))
+        return np.sqrt(np.add.reduce(np.square(x), axis, None, None, keepdims=keepdims))
     size = np.abs(x)
     if ord == 1:
-        return np.add.reduce(size, axis, None, None, keepdims)
+        return np.add.reduce(size, axis, None, None, keepdims=keepdims)
     if ord == 0:
-        return np.add.reduce(np.not_equal(x, 0), axis, x.dtype, None, keepdims)
+        return np.add.reduce(np.not_equal(x, 0), axis, x.dtype, None, keepdims=keepdims)
     if math.isinf(ord):
         extreme = np.maximum if ord > 0 else np.minimum
         if ord > 0 and not count(x.shape, axis):
-            return np.add.reduce(size, axis, None, None, keepdims)
-        return extreme.reduce(size, axis, None, None, keepdims)
+            return np.add.reduce(size, axis, None, None, keepdims=keepdims)
+        return extreme.reduce(size, axis, None, None, keepdims=keepdims)
     if ord < 0:
         with np.errstate(divide="ignore"):
-            return np.power(np.add.reduce(np.power(size, ord), axis, None, None, keepdims), 1 / ord)
-    return np.power(np.add.reduce(np.power(size, ord), axis, None, None, keepdims), 1 / ord)
+            return np.power(np.add.reduce(np.power(size, ord), axis, None, None, keepdims=keepdims), 1 / ord)
+    return np.power(np.add.reduce(np.power(size, ord), axis, None, None, keepdims=keepdims), 1 / ord)
 
 
 def _norm_gradient(g, x, out, ord, axis):

@@ -37,15 +37,24 @@ def _draw_along(draw: Draw) -> tuple:
     return shape, axis, draw.integers(tuple(sides), -shape[axis], shape[axis] - 1)
 
 
+def _corner(g, shape, axis):
+    """The first positions of each dimension, as many as ``shape`` has, and all along the axis."""
+    if axis is None:
+        return g
+    axis = axis % len(shape)
+    return g[tuple(slice(None) if one == axis else slice(side) for one, side in enumerate(shape))]
+
+
 def _draw_add(draw: Draw) -> Call:
     shape, axis, indices = _draw_along(draw)
+    indices = indices[tuple(slice(draw.integer(1, side)) for side in indices.shape)]
     return Call((draw.array(indices.shape), indices), {"axis": axis, "shape": shape})
 
 
 # zeros of a shape, with each value added where its index along the axis points
 add_along_axis = primitive(
     _add_along_axis,
-    lambda g, indices, axis: np.take_along_axis(g, indices, axis=axis),
+    lambda g, meta_values, indices, axis: np.take_along_axis(_corner(g, meta_values.shape, axis), indices, axis=axis),
     None,
     name="add_along_axis",
     inputs=("values", "indices"),

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ..autograd import grad
-from ..engine import TensorCore, enable_grad, here, wrap
+from ..engine import TensorCore, enable_grad, here, observe, wrap
 from ..errors import GraphError
 from .numeric import derivative
-from .report import FAIL, NONDETERMINISTIC, NONFINITE, PASS, UNRELIABLE, Entry, Report
+from .branches import BranchRecorder
+from .report import FAIL, KINK, NONDETERMINISTIC, NONFINITE, PASS, UNRELIABLE, WORST_FIRST, Entry, Report
 from .tree import flatten, rebuild
 
 __all__ = ["assert_gradients", "compare", "dense", "gradcheck"]
@@ -35,7 +37,8 @@ def gradcheck(
     """Hold the gradient of ``fn`` against its numeric derivative.
 
     Everything is computed in float64, on read-only copies of the inputs. The numeric derivative comes with an estimate
-    of its own error, and only a difference beyond tolerance and estimate fails. A small Jacobian is checked entry by
+    of its own error, and only a difference beyond tolerance and estimate fails. Steps that cross to another piece of a
+    piecewise function are made smaller; a point where none is small enough is a KINK, neither right nor wrong. A small Jacobian is checked entry by
     entry; a large one along random dense directions, input by input. Upstream gradients are random and dense as well,
     so a rule that forgets the upstream gradient does not pass.
 
@@ -158,6 +161,8 @@ class _Check:
         self.evaluations = 0
         self.epsilon = float(np.finfo(np.float64).eps)  # or more, where an output is of a narrower dtype
         self.value = np.zeros(0)  # of the function at the point itself
+        self.home = self.signature = b""  # the smooth piece that the point lies on, and that of the last evaluation
+        self.crossed = False
 
     def evaluate(self, values: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The outputs as arrays, nothing tracked."""
@@ -168,11 +173,15 @@ class _Check:
         return outputs
 
     def flat(self, values: Sequence[np.ndarray]) -> np.ndarray:
-        outputs = [np.ravel(output) for output in self.evaluate(values)]
+        """All outputs end to end; `signature` then tells on which smooth piece they were computed."""
+        with observe(recorder := BranchRecorder()):
+            outputs = [np.ravel(output) for output in self.evaluate(values)]
+        self.signature = recorder.digest
         return np.concatenate(outputs).astype(np.float64, copy=False) if outputs else np.zeros(0)
 
     def report(self, order: int) -> Report:
         value = self.value = self.flat(self.values)
+        self.home = self.signature
         if not np.array_equal(value, self.flat(self.values), equal_nan=True):
             return Report(NONDETERMINISTIC, order, note="two calls with the same inputs gave different outputs")
         if not np.all(np.isfinite(value)):
@@ -188,7 +197,7 @@ class _Check:
             for position in range(len(self.values))
         ]
         verdicts = [entry.verdict for entry in entries]
-        verdict = next((one for one in (FAIL, NONFINITE, UNRELIABLE) if one in verdicts), PASS)
+        verdict = next((one for one in WORST_FIRST if one in verdicts), PASS)
         return Report(verdict, order, entries, evaluations=self.evaluations)
 
     def _upstreams(self, size: int) -> tuple[np.ndarray, list[int | None]]:
@@ -238,6 +247,7 @@ class _Check:
             directions = [_unit(value, index) for index in range(value.size)]
         else:
             directions = [dense(self.generator, value.shape) for _ in range(_DIRECTIONS)]
+        self.crossed = False
         numeric = np.zeros((len(upstreams), len(directions)))
         estimate = np.zeros_like(numeric)
         for column, direction in enumerate(directions):
@@ -274,6 +284,8 @@ class _Check:
                 self.rtol,
                 self.atol,
             )
+            if entry.verdict == NONFINITE and self.crossed and np.isfinite(entry.analytic):
+                entry = replace(entry, verdict=KINK)
             if worst is None or (entry.verdict != PASS, entry.error) > (worst.verdict != PASS, worst.error):
                 worst = entry
         return worst or compare((self.names[position], None, None), 0.0, 0.0, 0.0, 0.0, 0.0, self.rtol, self.atol)
@@ -281,7 +293,11 @@ class _Check:
     def _at(self, position: int, t: float, direction: np.ndarray) -> np.ndarray:
         moved = list(self.values)
         moved[position] = self.values[position] + t * direction
-        return self.flat(moved)
+        value = self.flat(moved)
+        if self.signature == self.home:
+            return value
+        self.crossed = True  # another piece: no difference to take here, a smaller step may stay on this one
+        return np.full(value.shape, np.nan)
 
 
 class _Unstable(Exception):
@@ -289,7 +305,7 @@ class _Unstable(Exception):
 
 
 def _gradient_of(function: Callable[..., list[Any]], count: int) -> Callable[..., list[Any]]:
-    """The gradients of the first ``count`` arguments of ``function``; the other arguments are the upstream gradients."""
+    """The gradients of the first ``count`` arguments of ``function``; the rest are the upstream gradients."""
 
     def gradient(*arguments: Any) -> list[Any]:
         record = any(argument.requires_grad for argument in arguments)

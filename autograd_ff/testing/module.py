@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
 
 from ..autograd import grad
-from ..engine import TensorCore, enable_grad, here, no_grad, wrap
+from ..engine import TensorCore, enable_grad, here, no_grad, observe, wrap
 from ..errors import GraphError
 from .gradcheck import compare, dense
 from .numeric import derivative
-from .report import FAIL, NONDETERMINISTIC, NONFINITE, PASS, UNRELIABLE, Entry
+from .branches import BranchRecorder
+from .report import KINK, NONDETERMINISTIC, NONFINITE, PASS, WORST_FIRST, Entry
 from .tree import flatten, rebuild
 
 __all__ = ["ModuleReport", "check_module"]
@@ -128,15 +129,16 @@ def check_module(
     if not parameters:
         raise GraphError(f"no parameter of this module requires grad, so there is no gradient to check.{here()}")
 
-    def value() -> float:
-        with no_grad():
-            return float(loss(network(*arguments)).array.reshape(()))
+    def value() -> tuple[float, bytes]:
+        """The loss, and the smooth piece that it was computed on: which units of a ReLU were on."""
+        with no_grad(), observe(recorder := BranchRecorder()):
+            return float(loss(network(*arguments)).array.reshape(())), recorder.digest
 
     with enable_grad():
         result = loss(network(*arguments))
         if not isinstance(result, TensorCore) or result.array.size != 1:
             raise GraphError(f"the loss must be a Tensor of one element, for example a mean.{here()}")
-    first, second = value(), value()
+    (first, home_piece), (second, _) = value(), value()
     if first != second:
         note = "two calls with the same inputs gave different losses; call module.eval() first if it has dropout"
         return ModuleReport(NONDETERMINISTIC, [], first, note)
@@ -156,18 +158,20 @@ def check_module(
 
             def along(t: float, parameter: Any = parameter, home: Any = home, direction: Any = direction) -> Any:
                 parameter.data = wrap(np.asarray(home + t * direction))
-                return np.array(value())
+                moved, piece = value()
+                return np.array(moved if piece == home_piece else np.nan)
 
             numeric, estimate = derivative(along)
             parameter.data = wrap(home)
             analytic = float(np.sum(slope * direction))
             scale = float(np.linalg.norm(slope))
-            entries.append(
-                compare((name, None, None), analytic, float(numeric), float(estimate), scale, abs(first), rtol, atol)
-            )
+            entry = compare((name, None, None), analytic, float(numeric), float(estimate), scale, abs(first), rtol, atol)
+            if not np.isfinite(estimate) and np.isfinite(analytic):
+                entry = replace(entry, verdict=KINK)
+            entries.append(entry)
         rows.append((max(entries, key=lambda entry: (entry.verdict != PASS, entry.error)), home.shape))
     verdicts = [entry.verdict for entry, _ in rows]
-    verdict = next((one for one in (FAIL, NONFINITE, UNRELIABLE) if one in verdicts), PASS)
+    verdict = next((one for one in WORST_FIRST if one in verdicts), PASS)
     return ModuleReport(verdict, rows, first)
 
 

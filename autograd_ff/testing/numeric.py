@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,10 +11,11 @@ __all__ = ["LARGEST_STEP", "complex_step", "derivative"]
 
 # The first step is right for smooth functions of numbers near 1. The smaller ones are for kinks and poles nearby, the
 # large one is for noisy functions (float32 inside), and the tiny ones only for where all others gave no number at all.
-_STEPS = tuple(2.0**power for power in (-8, -13, -18, -23, -4))
-_TINY_STEPS = tuple(2.0**power for power in (-30, -38, -46))
+_STEPS = tuple(2.0**power for power in (-8, -13, -18, -21, -24, -4))
+_TINY_STEPS = tuple(2.0**power for power in (-27, -30, -38, -46))
 LARGEST_STEP = _STEPS[0]  # for a well-behaved function; samplers keep further than this from kinks
 
+_CLOSE = 2.0**-32  # apart are the points that rounding noise is measured at
 _LEVELS = 3
 _GOAL = 1e-8
 _EPSILON = float(np.finfo(np.float64).eps)
@@ -24,7 +26,9 @@ def derivative(curve: Callable[[float], np.ndarray], epsilon: float = _EPSILON) 
 
     Central differences at steps h, h/2 and h/4, extrapolated to h = 0 (Richardson), so that the error falls with the
     sixth power of h. The estimate is what the last extrapolation still changed, plus the rounding of the function's
-    values. Where it is poor, other steps are tried, and each entry keeps its best.
+    values. Where it is poor, other steps are tried, and each entry keeps its best: a larger step counts only as far as
+    the smaller ones agree with it, because among many kinks the differences can converge to the slope of the large
+    view rather than to the derivative.
 
     Args:
         curve: a function of one number that returns a float64 array, of any shape, always the same.
@@ -35,6 +39,7 @@ def derivative(curve: Callable[[float], np.ndarray], epsilon: float = _EPSILON) 
         the estimate is infinite.
 
     Source: C. Ridders, "Accurate computation of F'(x) and F'(x)F''(x)", Advances in Engineering Software 4 (1982).
+    J. Moré, S. Wild, "Estimating computational noise", SIAM Journal on Scientific Computing 33 (2011).
 
     >>> import numpy as np
     >>> value, error = derivative(lambda t: np.exp(np.array([0.0, 1.0]) + t))
@@ -42,36 +47,53 @@ def derivative(curve: Callable[[float], np.ndarray], epsilon: float = _EPSILON) 
     (True, True)
     """
     with np.errstate(all="ignore"):
-        best, estimate, size = _extrapolated(curve, _STEPS[0], epsilon)
-        for step in (*_STEPS[1:], *_TINY_STEPS):
-            if _good(best, estimate, size) or (step in _TINY_STEPS and np.all(np.isfinite(estimate))):
+        first = _extrapolated(curve, _STEPS[0], epsilon)
+        if _good(first):
+            return first.value, first.error
+        noise = _noise(curve)
+        tried: list[_Try] = []
+        for step in (*_STEPS, *_TINY_STEPS):
+            if step in _TINY_STEPS and any(np.all(np.isfinite(one.error)) for one in tried):
                 break
-            value, error, _ = _extrapolated(curve, step, epsilon)
+            tried.append(_extrapolated(curve, step, epsilon, noise))
+            if _good(tried[-1]):
+                break
+        best, estimate = tried[0].value, np.full(np.shape(tried[0].value), np.inf)
+        for one in tried:
+            smaller = [other for other in tried if other.step < one.step and np.all(np.isfinite(other.error))]
+            apart = [np.abs(one.value - other.value) - other.error for other in smaller]
+            error = np.maximum.reduce([one.error, *apart])
             better = error < estimate
-            best, estimate = np.where(better, value, best), np.where(better, error, estimate)
+            best, estimate = np.where(better, one.value, best), np.where(better, error, estimate)
     return best, estimate
 
 
-def _good(value: np.ndarray, estimate: np.ndarray, size: np.ndarray) -> bool:
+class _Try(NamedTuple):
+    """The derivative at one step."""
+
+    step: float
+    value: np.ndarray
+    error: np.ndarray
+    size: np.ndarray  # of the function's values
+
+
+def _good(one: _Try) -> bool:
     """Whether no other step can do much better: a derivative of 0 is known only to the rounding of the values."""
-    scale = np.max(np.abs(value), initial=0.0)
-    return bool(np.all(estimate <= _GOAL * (np.abs(value) + scale) + 1e-11 * size))
+    scale = np.max(np.abs(one.value), initial=0.0)
+    return bool(np.all(one.error <= _GOAL * (np.abs(one.value) + scale) + 1e-11 * one.size))
 
 
 def _extrapolated(
-    curve: Callable[[float], np.ndarray], step: float, epsilon: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Neville's tableau over the squares of the steps: each column removes one more power of h².
-
-    Returns the derivative, the estimate of its error, and the size of the function's values.
-    """
+    curve: Callable[[float], np.ndarray], step: float, epsilon: float, noise: np.ndarray | float = 0.0
+) -> _Try:
+    """Neville's tableau over the squares of the steps: each column removes one more power of h²."""
     column: list[np.ndarray] = []
-    largest = np.zeros(())
+    size = np.zeros(())
     change = np.full((), np.inf)
     for level in range(_LEVELS):
         h = step / 2**level
         above, below = np.asarray(curve(h), np.float64), np.asarray(curve(-h), np.float64)
-        largest = np.maximum(largest, np.maximum(np.abs(above), np.abs(below)))
+        size = np.maximum(size, np.maximum(np.abs(above), np.abs(below)))
         row = [(above - below) / (2 * h)]
         for order, before in enumerate(column, 1):
             row.append(row[-1] + (row[-1] - before) / (4**order - 1))
@@ -79,10 +101,21 @@ def _extrapolated(
             change = np.maximum(np.abs(row[-1] - row[-2]), np.abs(row[-1] - column[-1]))
         column = row
     # Twice the change: of several steps the one with the smallest estimate is taken, which flatters it.
-    error = 2 * change + 4 * epsilon * largest / (step / 2 ** (_LEVELS - 1))
+    error = 2 * change + 4 * np.maximum(epsilon * size, noise) / (step / 2 ** (_LEVELS - 1))
     value = column[-1]
     failed = ~(np.isfinite(value) & np.isfinite(error))
-    return np.where(failed, 0.0, value), np.where(failed, np.inf, error), largest
+    return _Try(step, np.where(failed, 0.0, value), np.where(failed, np.inf, error), size)
+
+
+def _noise(curve: Callable[[float], np.ndarray]) -> np.ndarray:
+    """The rounding noise of the function's values, from third differences so close together that all else is linear.
+
+    It can be far above the last digit of the values where large numbers cancel inside the function.
+    """
+    values = np.array([np.asarray(curve(position * _CLOSE), np.float64) for position in range(-3, 4)])
+    third = np.diff(values, 3, axis=0)
+    noise = np.sqrt(np.mean(third * third, axis=0) / 20)
+    return np.where(np.isfinite(noise), noise, 0.0)
 
 
 def complex_step(

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-__all__ = ["FAIL", "NONDETERMINISTIC", "NONFINITE", "PASS", "UNRELIABLE", "Entry", "Report"]
+__all__ = ["FAIL", "KINK", "KINK", "NONDETERMINISTIC", "NONFINITE", "PASS", "UNRELIABLE", "WORST_FIRST", "Entry", "Report"]
 
 PASS = "PASS"
 FAIL = "FAIL"  # analytic and numeric derivative differ by more than the tolerance and the numeric error together
 NONDETERMINISTIC = "NONDETERMINISTIC"  # the same inputs gave two different results
 NONFINITE = "NONFINITE"  # an output, a gradient or every numeric derivative is NaN or infinite
+KINK = "KINK"  # not differentiable here: every step, however small, lands on another piece of a piecewise function
 UNRELIABLE = "UNRELIABLE"  # the numeric derivative is too poor to judge by: a kink, a pole or noise is near
+
+WORST_FIRST = (FAIL, NONFINITE, KINK, UNRELIABLE, PASS)  # of several verdicts, the one that stands for all
 
 _SHOWN = 8  # inputs in a printed report, which stays within twelve lines
 
@@ -35,12 +38,9 @@ class Entry:
         return abs(self.analytic - self.numeric) / allowed if allowed else 0.0
 
     def __str__(self) -> str:
-        place = "along a random direction" if self.index is None else f"[{', '.join(map(str, self.index))}]"
+        place = " along a random direction" if self.index is None else f"[{', '.join(map(str, self.index))}]"
         toward = "" if self.output is None else f" (d output {self.output})"
-        return (
-            f"{self.input}{'' if self.index is not None else ' '}{place}{toward}: analytic {self.analytic:.9g}, numeric "
-            f"{self.numeric:.9g} ± {self.estimate:.1g}, {self.error:.3g} × tolerance, {self.verdict}"
-        )
+        return f"{self.input}{place}{toward}: analytic {self.analytic:.9g}, numeric {self.numeric:.9g} ± {self.estimate:.1g}, {self.error:.3g} × tolerance, {self.verdict}"
 
 
 @dataclass(frozen=True)

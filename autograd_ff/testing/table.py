@@ -15,7 +15,6 @@ from __future__ import annotations
 import copy
 import inspect
 import itertools
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -25,6 +24,7 @@ from ..engine import Call, Draw, Observer, Op, TensorCore, apply, enable_grad, n
 from ..engine import copy as copy_op
 from ..engine.dispatch import run_composite
 from ..errors import AutogradError
+from .branches import signature_of
 from .gradcheck import dense, gradcheck
 from .numeric import LARGEST_STEP, complex_step, derivative
 from .tree import flatten, rebuild
@@ -208,12 +208,8 @@ def branch_signature(op: Op, inputs: tuple[Any, ...], params: dict[str, Any]) ->
     if op.branches is None:
         return None
     out = op.forward(*_fresh(inputs), **_fresh(params))
-    if op.outputs > 1:
-        parts = (out[: op.outputs], *out[op.outputs :])
-    else:
-        parts = out if op.residuals else (out,)
-    node: Any = SimpleNamespace(op=op, saved=[*inputs, *parts], parents=[None] * len(inputs), params=params)
-    return np.asarray(op.branches.function(*op.branches.arguments(node, None)))
+    outputs = tuple(out) if op.outputs > 1 or op.residuals else (out,)
+    return signature_of(op, list(inputs), params, outputs)
 
 
 def check_branches(op: Op, call: Call, seed: int = 0) -> None:
@@ -227,9 +223,8 @@ def check_branches(op: Op, call: Call, seed: int = 0) -> None:
             call.inputs, lambda array: np.asarray(array + LARGEST_STEP * dense(generator, array.shape) / 1.5)
         )
         there = branch_signature(op, moved, call.params)
-        assert there is not None and np.array_equal(here, there), (
-            f"{op.name}: the drawn example is next to a kink: {here} became {there}"
-        )
+        same = there is not None and np.array_equal(here, there)
+        assert same, f"{op.name}: the drawn example is next to a kink: {here} became {there}"
 
 
 def check_empty(op: Op, call: Call) -> None:
