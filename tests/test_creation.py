@@ -194,6 +194,14 @@ def test_meshgrid_and_eye(indexing):
     np.testing.assert_array_equal(af.eye(2, 3).numpy(), torch.eye(2, 3).numpy())
 
 
+def test_new_ones_of_a_tensors_dtype():
+    x = af.tensor([1, 2], dtype=af.int16)
+    for made in (x.new_zeros(2, 3), x.new_ones((2, 3)), x.new_empty(2, 3), x.new_full((2, 3), 7)):
+        assert (made.shape, made.dtype) == ((2, 3), af.int16)
+    assert x.new_tensor([1.0]).dtype == af.int16
+    assert x.new_zeros(1, dtype=af.float64, requires_grad=True).requires_grad
+
+
 # ---------------------------------------------------------------- conversions
 
 

@@ -127,7 +127,7 @@ def test_large_inputs_are_checked_along_directions():
     report = gradcheck(lambda x, w: np.tanh(x @ w), (array(0, (30, 40)), array(1, (40, 50))))
     assert report.passed, report
     assert report.worst.index is None
-    assert report.evaluations < 100
+    assert report.evaluations < 300  # an entry at a time it would be 19,200
 
 
 def test_empty_and_zero_dimensional_inputs():
@@ -234,6 +234,33 @@ def test_a_numeric_derivative_too_poor_to_judge_by_does_not_pass():
 
     report = gradcheck(noisy, np.array([0.5, 1.5]))
     assert report.verdict in ("UNRELIABLE", "FAIL")
+
+
+KINKED = {
+    "relu at 0": (lambda x: np.maximum(x, 0.0), [0.0, 1.0]),
+    "difference of relus": (lambda x: np.maximum(x, 0.0) - np.maximum(-x, 0.0), [0.0, 1.0]),
+    "abs at 0": (np.abs, [0.0, -1.0]),
+    "where, from a comparison": (lambda x: np.where(x > 0, x * x, -x), [0.0, 2.0]),
+    "where, from what Python read": (lambda x: x * 2 if x[0] > 0 else -x, [0.0, 2.0]),
+    "tied maximum": (lambda x: np.max(x), [1.0, 1.0]),
+}
+
+
+@pytest.mark.parametrize("name", KINKED)
+def test_kinks_neither_pass_nor_fail(name):
+    function, point = KINKED[name]
+    report = gradcheck(function, np.array(point))
+    assert report.verdict == "KINK", report
+    assert not report.passed
+
+
+@pytest.mark.parametrize("distance", [1e-2, 1e-4, 1e-6])
+def test_next_to_a_kink_right_gradients_pass_and_wrong_ones_fail(distance):
+    x = np.array([distance, 1.0, -distance])
+    assert gradcheck(lambda x: np.maximum(x, 0.0), x).passed
+    assert gradcheck(lambda x: np.maximum(x, 0.0) * (1 + 0.001 * x.detach() / x.detach()), x).passed
+    wrong = gradcheck(lambda x: np.maximum(x, 0.0) + 0.001 * wrap(np.maximum(x.array, 0.0)), x)
+    assert wrong.verdict == "FAIL", wrong
 
 
 def test_a_function_that_writes_its_input_is_noticed():
@@ -353,6 +380,32 @@ def test_check_module_of_a_real_network():
     report = check_module(network, x, lambda output: af.nn.functional.cross_entropy(output, target))
     assert report.passed, report
     assert [entry.input for entry, _ in report.rows] == ["0.weight", "0.bias", "2.weight", "2.bias"]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_check_module_among_thousands_of_kinks(seed):
+    """A trained network: tiny losses, large numbers that cancel, and a ReLU's kink within every ordinary step."""
+    af.manual_seed(seed)
+    network = af.nn.Sequential(
+        af.nn.Linear(100, 64), af.nn.ReLU(), af.nn.Linear(64, 64), af.nn.ReLU(), af.nn.Linear(64, 10)
+    )
+    x, target = af.rand(64, 100), af.randint(0, 10, (64,))
+
+    def loss(output):
+        return af.nn.functional.cross_entropy(output, target)
+
+    optimizer = af.optim.Adam(network.parameters(), lr=3e-3)
+    for _ in range(150):
+        optimizer.zero_grad()
+        loss(network(x)).backward()
+        optimizer.step()
+    report = check_module(network, x, loss, seed=seed)
+    assert report.passed, report
+
+    def wrong(output):
+        return loss(output) + 0.01 * loss(output.detach())
+
+    assert check_module(network, x, wrong, seed=seed).verdict == "FAIL"
 
 
 def test_check_module_needs_one_number_and_repeats_itself():

@@ -22,7 +22,6 @@ from hypothesis.stateful import (
 
 from autograd_ff.autograd import backward, grad, no_grad
 from autograd_ff.engine import Geometry, Scatter, View, versions, wrap
-from autograd_ff.engine.backward import _Walk
 from autograd_ff.engine.inplace import update
 from autograd_ff.errors import GraphError, InplaceError
 from autograd_ff.rules import elementwise
@@ -395,7 +394,8 @@ class GraphMachine(RuleBasedStateMachine):
         except InplaceError:
             assert stale or stale_root
         except GraphError as error:
-            assert "a second time" in str(error)
+            if "a second time" not in str(error):
+                raise
             assert freed & {True, None}
         else:
             assert not stale
@@ -456,7 +456,7 @@ def broadcast(value, target, recording):
     return naive.computed(lambda v: np.broadcast_to(v, shape), [(lambda g, out, v: g, [])], [value], recording).value
 
 
-GraphMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=30)
+GraphMachine.TestCase.settings = settings(max_examples=80, stateful_step_count=30)
 TestGraphMachine = GraphMachine.TestCase
 
 
@@ -468,17 +468,6 @@ def _overwrite(self, buffer):
     buffer[self.index] = self.gradient
 
 
-def _add_into_whatever_is_there(self, node, value):
-    if isinstance(value, Scatter):
-        buffer = np.zeros(node.shape)
-        value.add_into(buffer)
-        value = buffer
-    if node in self.pending:
-        self.pending[node] += value
-    else:
-        self.pending[node] = value
-
-
 @pytest.mark.parametrize(
     ("where", "name", "fault"),
     [
@@ -486,11 +475,12 @@ def _add_into_whatever_is_there(self, node, value):
         pytest.param(View, "stale", lambda self: False, id="stale views are read"),
         pytest.param(versions, "written_since", lambda *_: (False, None), id="stale saved arrays are used"),
         pytest.param(Scatter, "add_into", _overwrite, id="slices overwrite each other's gradient"),
-        pytest.param(_Walk, "add", _add_into_whatever_is_there, id="gradients are added into arrays of others"),
     ],
 )
 def test_the_machine_finds_planted_faults(monkeypatch, where, name, fault):
     monkeypatch.setattr(where, name, fault)
-    search = settings(max_examples=300, stateful_step_count=30, phases=[Phase.generate], derandomize=True, database=None)
+    search = settings(
+        max_examples=300, stateful_step_count=30, phases=[Phase.generate], derandomize=True, database=None
+    )
     with pytest.raises(BaseException):  # noqa: B017  (whatever it finds, it must find it)
         run_state_machine_as_test(GraphMachine, settings=search)

@@ -308,6 +308,12 @@ def test_one_hot(classes, given_number):
     same_values(lambda lib, i: (lib.one_hot if lib is af else lib.nn.functional.one_hot)(i, number), index)
 
 
+def test_nonzero_of_zero_dimensions():
+    assert af.tensor(3).nonzero().shape == (1, 0)
+    assert af.tensor(0).nonzero().shape == (0, 0)
+    assert [one.tolist() for one in af.tensor(3).nonzero(as_tuple=True)] == [[0]]
+
+
 def test_select_and_narrow_are_views():
     x = af.arange(12).reshape(3, 4)
     assert x.select(1, -1).tolist() == [3, 7, 11]

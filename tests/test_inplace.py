@@ -54,14 +54,16 @@ def test_a_stale_output():
     x = leaf([1.0, 2.0])
     y, saved = x.exp(), line()
     z = y.sum()
-    y += 1.0; written = line()  # noqa: E702
+    y += 1.0
+    written = line() - 1
     stale(z, saved, written, "exp saved its output, float64 (2,)")
 
 
 def test_a_stale_input():
     x, c = leaf([1.0, 2.0]), plain([3.0, 4.0])
     z, saved = (x * c).sum(), line()
-    c[0] = 5.0; written = line()  # noqa: E702
+    c[0] = 5.0
+    written = line() - 1
     stale(z, saved, written, "multiply saved its input 'x2'")
 
 
@@ -173,7 +175,8 @@ def test_what_a_rule_does_not_read_may_be_written():
 def test_an_index_that_was_written_is_stale_too():
     x, index = leaf([1.0, 2.0, 3.0]), af.tensor([0, 1])
     z, saved = x[index].sum(), line()
-    index += 1; written = line()  # noqa: E702
+    index += 1
+    written = line() - 1
     stale(z, saved, written, "index saved its index, int64 (2,)")
 
 
@@ -424,7 +427,8 @@ def test_other_views_of_a_written_base_are_stale():
     y = leaf([1.0, 2.0, 3.0]) * 1.0
     first, second, whole = y[:1], y[1:], y.view(3)
     nested = second[1:]
-    first.mul_(2.0); written = line()  # noqa: E702
+    first.mul_(2.0)
+    written = line() - 1
     at = f"written at {__file__}:{written}"
     refuses(InplaceError, lambda: second * 2.0, "Take the view again", at)
     refuses(InplaceError, lambda: nested.sum(), at)
@@ -751,7 +755,10 @@ def test_any_sequence_of_writes_gives_torch_s_values_and_gradients(steps, seed):
 
     ours = run(leaf, plain, af.tensor(mask), lambda t, shape: t.expand(tuple(shape)))
     theirs = run(
-        lambda a: torch.tensor(a, requires_grad=True), torch.tensor, torch.tensor(mask), lambda t, shape: t.expand(shape)
+        lambda a: torch.tensor(a, requires_grad=True),
+        torch.tensor,
+        torch.tensor(mask),
+        lambda t, shape: t.expand(shape),
     )
     for mine, reference in zip(ours, theirs, strict=True):
         if mine is None or reference is None:  # where PyTorch has zeros, no path is left in ours

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Any
 
@@ -50,18 +51,19 @@ class detect_anomaly(Observer):
         self.check_nan = check_nan
         self.allow_infinity = allow_infinity
         self._protected: dict[int, tuple[np.ndarray, int]] = {}
-        self._observing: list[Any] = []
+        self._observing: list[ExitStack] = []
 
     def __enter__(self) -> detect_anomaly:
-        context = observe(self)
-        context.__enter__()
+        context = ExitStack()
+        context.enter_context(np.errstate(all="ignore"))  # NumPy's warnings would say less, and not where
+        context.enter_context(observe(self))
         self._observing.append(context)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._observing.pop().__exit__(kind, error, trace)
+        self._observing.pop().close()
         if not self._observing:
             for array, _ in self._protected.values():
                 array.flags.writeable = True

@@ -71,17 +71,22 @@ def add_command(commands: Any) -> None:
     )
     default = Settings()
     add = parser.add_argument
-    add("dataset", choices=[*DATASETS], help="mnist comes with the package")
-    add("--root", type=os.path.abspath, metavar="FOLDER", help="with the idx files of a dataset that does not")
+    add("dataset", choices=[*DATASETS], help="mnist comes with the package; fashion-mnist is read from --root")
+    add(
+        "--root",
+        type=os.path.abspath,
+        metavar="FOLDER",
+        help="where fashion-mnist's idx files are (default: where Debian puts them)",
+    )
     hidden = ",".join(map(str, default.layers))
-    add("--layers", type=widths, metavar="WIDTHS", help=f"of the hidden layers (default: {hidden})")
-    add("--activation", choices=[*ACTIVATIONS], help=f"default: {default.activation}")
+    add("--layers", type=widths, metavar="WIDTHS", help=f"widths of the hidden layers (default: {hidden})")
+    add("--activation", choices=[*ACTIVATIONS], help=f"between the layers (default: {default.activation})")
     add("--recipe", choices=[*RECIPES], help=f"how the learning rate runs (default: {default.recipe})")
-    add("--optimizer", choices=[*OPTIMIZERS], help=f"default: {default.optimizer}")
+    add("--optimizer", choices=[*OPTIMIZERS], help=f"what updates the weights (default: {default.optimizer})")
     add("--lr", type=rate, help="learning rate, or the peak of the cycle (default: what suits optimizer and recipe)")
-    add("--batch-size", type=positive, metavar="N", help=f"default: {default.batch_size}")
-    add("--epochs", type=positive, metavar="N", help=f"default: {default.epochs}")
-    add("--seed", type=seed, metavar="N", help=f"of weights and batches (default: {default.seed})")
+    add("--batch-size", type=positive, metavar="N", help=f"samples in a batch (default: {default.batch_size})")
+    add("--epochs", type=positive, metavar="N", help=f"passes over the training data (default: {default.epochs})")
+    add("--seed", type=seed, metavar="N", help=f"of initial weights and order of samples (default: {default.seed})")
     add("--output", type=Path, metavar="FOLDER", help="for what the run leaves (default: runs/DATASET)")
     add("--resume", action="store_true", help="go on from the checkpoint in the output folder, with its settings")
     parser.set_defaults(run=run, resume=False, output=None)

@@ -19,10 +19,10 @@ import numpy as np
 from ..errors import AutogradError, GraphError, InplaceError
 from . import versions
 from .core_ops import Scatter, cast, copy, index_add
-from .dispatch import SELECT, apply, explain, make_node, select_node
+from .dispatch import NUMPY_ERRORS, SELECT, apply, explain, make_node, select_node
+from .domain import REAL
 from .node import FREED, Leaf, Node
 from .op import Op
-from .domain import REAL
 from .promotion import F16, F32
 from .register import primitive
 from .site import at, here
@@ -167,7 +167,9 @@ class _Walk:
             ]
         except AutogradError:
             raise
-        except Exception as error:
+        except NUMPY_ERRORS as error:
+            if op.pullback is not None:  # a user's backward: the error is the user's
+                raise
             raise explain(error, f"the derivative rule of {op.name}", [gradient], {}) from error
         finally:
             state.scope, state.grad_enabled = outer, mode
@@ -193,7 +195,7 @@ class _Walk:
         if self.create_graph:
             return _through_definition(op, node, gradient, needs)
         values = dict(zip(op.joint.names, op.joint.arguments(node, _lift, needs), strict=True))
-        first, *others = op.backward.inputs
+        _, *others = op.backward.inputs
         inputs = (gradient, *(values[name] for name in others))
         params = {name: values[name] for name in op.backward.params}
         with no_grad():
@@ -220,7 +222,9 @@ class _Walk:
                 value = unbroadcast(value, parent.shape)
         if (value.array if self.on_tensors else value).dtype != parent.dtype:
             with _mode(self.create_graph):
-                value = apply(cast, (value,), {"dtype": parent.dtype}) if self.on_tensors else value.astype(parent.dtype)
+                value = (
+                    apply(cast, (value,), {"dtype": parent.dtype}) if self.on_tensors else value.astype(parent.dtype)
+                )
         return value
 
     def add(self, node: Node, value: Any) -> None:

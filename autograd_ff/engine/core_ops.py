@@ -13,7 +13,19 @@ from .op import NONDIFFERENTIABLE, OPS
 from .register import primitive
 from .tensor import TensorCore
 
-__all__ = ["Geometry", "Scatter", "cast", "cast_to_integers", "copy", "index_add", "is_basic", "keep_array", "write", "write_index", "write_view"]
+__all__ = [
+    "Geometry",
+    "Scatter",
+    "cast",
+    "cast_to_integers",
+    "copy",
+    "index_add",
+    "is_basic",
+    "keep_array",
+    "write",
+    "write_index",
+    "write_view",
+]
 
 
 def _draw_cast(draw: Draw) -> Call:
@@ -43,7 +55,9 @@ cast_to_integers = primitive(
     domain=_draw_cast,
 )
 
-copy = primitive(np.copy, lambda g: g, name="copy", inputs=("a",), domain=REAL, forward=lambda a: np.array(a, order="C"))
+copy = primitive(
+    np.copy, lambda g: g, name="copy", inputs=("a",), domain=REAL, forward=lambda a: np.array(a, order="C")
+)
 
 
 def is_basic(index: Any) -> bool:

@@ -31,6 +31,10 @@ _getframe = sys._getframe
 _tick = versions.tick
 
 
+# What NumPy raises about its arguments. Anything else (no memory, an interrupt, an observer's own error) goes through.
+NUMPY_ERRORS = (ValueError, TypeError, IndexError, ArithmeticError)
+
+
 def apply(op: Op, inputs: tuple[Any, ...], params: dict[str, Any] = NO_PARAMS) -> Any:
     """Run ``op`` and record it where an input is tracked. The caller's caller is taken for the user's line."""
     arrays: list[Any] = []
@@ -70,7 +74,7 @@ def apply(op: Op, inputs: tuple[Any, ...], params: dict[str, Any] = NO_PARAMS) -
         out = op.forward(*arrays, **params)
     except AutogradError:
         raise
-    except Exception as error:
+    except NUMPY_ERRORS as error:
         raise explain(error, op.name, arrays, params) from error
     if out.__class__ is not _ndarray or back is not None:
         if op.residuals or op.outputs > 1:
@@ -248,7 +252,7 @@ def run_composite(op: Op, inputs: tuple[Any, ...], params: dict[str, Any] = NO_P
             return op.forward(*inputs, **params)
         except AutogradError:
             raise
-        except Exception as error:
+        except NUMPY_ERRORS as error:
             raise explain(error, op.name, list(inputs), params) from error
 
 
@@ -271,9 +275,7 @@ def describe(value: Any) -> str:
 
 
 def explain(error: Exception, what: str, arrays: list[Any], params: dict[str, Any]) -> Exception:
-    """An error of NumPy, told with the op, its inputs and the line of the user's code."""
-    if isinstance(error, (MemoryError, RecursionError)):
-        return error
+    """One of `NUMPY_ERRORS`, told with the op, its inputs and the line of the user's code."""
     arguments = [describe(value) for value in arrays if value is not None]
     arguments += [f"{key}={value!r}" for key, value in params.items() if value is not None]
     kinds = (

@@ -21,7 +21,7 @@ import numpy as np
 from ..errors import DtypeError, InplaceError, ShapeError
 from . import versions
 from .core_ops import Geometry, is_basic, keep_array, write, write_index, write_view
-from .dispatch import NO_PARAMS, apply, explain, make_node, notify
+from .dispatch import NO_PARAMS, NUMPY_ERRORS, apply, explain, make_node, notify
 from .node import Leaf, Node, hooks_of
 from .op import Op
 from .promotion import SCALARS, promote_types, rank
@@ -117,7 +117,7 @@ def set_item(target: TensorCore, index: Any, value: Any) -> None:
         return
     try:
         target.array[index] = array
-    except Exception as error:
+    except NUMPY_ERRORS as error:
         raise explain(error, write_index.name, [target.array, array], {"index": index}) from error
     versions.bump(target.array)
 
@@ -176,7 +176,9 @@ def replace_node(tensor: TensorCore, node: Node | None) -> None:
             hooks_of(node).retaining = retaining
 
 
-def _note(op: Op, target: TensorCore, value: Any, node: Any = None, params: Any = NO_PARAMS, memory: Any = None) -> None:
+def _note(
+    op: Op, target: TensorCore, value: Any, node: Any = None, params: Any = NO_PARAMS, memory: Any = None
+) -> None:
     versions.bump(target.array if memory is None else memory)
     state = LOCAL.state
     if state.observers is not None:

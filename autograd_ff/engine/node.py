@@ -46,8 +46,8 @@ class Node:
 
     __slots__ = (
         "code",  # site of the op's caller: code object …
-        "hooks",  # Hooks or None
         "dtype",
+        "hooks",  # Hooks or None
         "number",  # creation number; a parent's is always lower
         "offset",  # … and instruction offset
         "op",

@@ -134,9 +134,7 @@ class _SavePlans(dict[int, Any]):
         read, metas = op.reads(tracked)
         metas = {position for position in metas - read if not tracked[position]}
         total = count + 1 + len(op.residuals)
-        plan = (
-            (tuple(sorted(set(range(total)) - read - metas)), tuple(sorted(metas))) if read or metas else None
-        )
+        plan = (tuple(sorted(set(range(total)) - read - metas)), tuple(sorted(metas))) if read or metas else None
         self[mask] = plan
         return plan
 
@@ -198,6 +196,8 @@ class Op:
         self.pullback: Callable[..., Any] | None = None
         self.differentiable = True
         self.vjps = self._vjps(details.pop("vjps"), details.pop("joint", None))
+        if self.joint is None or self.definition is None:
+            self._refuse_residuals()
         branches = details.pop("branches", None)
         self.branches = None if branches is None else Rule(self, branches, 0)
         self.plans = None if self.variadic else _SavePlans(self, len(self.inputs))
@@ -218,6 +218,14 @@ class Op:
             )
         return tuple(None if vjp is None else Rule(self, vjp, 1) for vjp in vjps)
 
+    def _refuse_residuals(self) -> None:
+        for rule in (*self.vjps, self.joint):
+            if rule is not None and any(kind == _AFTER and key > 0 for kind, key in rule.sources):
+                raise RegistrationError(
+                    f"{self.name}: a rule reads a residual, through which no gradient of a gradient can flow. Give it a "
+                    "backward and a definition, as a kernel has them, or let the rule compute the value again."
+                )
+
     def __repr__(self) -> str:
         return f"<{self.kind} {self.name}>"
 
@@ -237,7 +245,14 @@ class Op:
             return _PARAM, name
         if name == "needs":
             return _NEEDS, None
-        known = [*self.inputs, "out", *(f"meta_{one}" for one in self.inputs), "meta_out", *self.residuals, *self.params]
+        known = [
+            *self.inputs,
+            "out",
+            *(f"meta_{one}" for one in self.inputs),
+            "meta_out",
+            *self.residuals,
+            *self.params,
+        ]
         code = getattr(rule, "__code__", None)
         place = f" ({code.co_filename}:{code.co_firstlineno})" if code else ""
         raise RegistrationError(

@@ -91,9 +91,7 @@ def result_type(values: list[Any]) -> np.dtype[Any] | None:
     return result
 
 
-def promote(
-    kind: str, arrays: list[Any], promoted: tuple[int, ...] | None
-) -> tuple[list[Any], np.dtype[Any] | None]:
+def promote(kind: str, arrays: list[Any], promoted: tuple[int, ...] | None) -> tuple[list[Any], np.dtype[Any] | None]:
     """The op's inputs in the dtype that it computes in, and the dtype to cast its result to where that is another."""
     positions = range(len(arrays)) if promoted is None else promoted
     dtype = result_type([arrays[position] for position in positions])

@@ -110,7 +110,13 @@ def primitive(
         raise RegistrationError(f"{name or function.__name__}: name the inputs.")
     if promotion is _UNSET:
         promotion = "common" if ufunc and method == "__call__" else None
-    if promoted is None and promotion is not None and not variadic and joint is None and vjps[0] is not NONDIFFERENTIABLE:
+    if (
+        promoted is None
+        and promotion is not None
+        and not variadic
+        and joint is None
+        and vjps[0] is not NONDIFFERENTIABLE
+    ):
         promoted = tuple(position for position, vjp in enumerate(vjps) if vjp is not None)
     return _register(
         CallableOp(

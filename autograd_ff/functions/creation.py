@@ -278,6 +278,38 @@ def _same_or(input: Tensor, dtype: Any, device: Any) -> np.dtype[Any]:
     return input.dtype if dtype is None else as_dtype(dtype)
 
 
+def new_tensor(input: Tensor, data: Any, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    """``data`` as a tensor with the dtype of ``input``."""
+    return tensor(data, dtype=input.dtype if dtype is None else dtype, requires_grad=requires_grad)
+
+
+def new_zeros(input: Tensor, *size: int | Sequence[int], dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    """Zeros of the given shape with the dtype of ``input``.
+
+    >>> import autograd_ff as af
+    >>> af.tensor([1, 2]).new_zeros(3)
+    tensor([0, 0, 0])
+    """
+    return _finish(np.zeros(shape_of(size), _same_or(input, dtype, None)), requires_grad)
+
+
+def new_ones(input: Tensor, *size: int | Sequence[int], dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    """Ones of the given shape with the dtype of ``input``."""
+    return _finish(np.ones(shape_of(size), _same_or(input, dtype, None)), requires_grad)
+
+
+def new_empty(input: Tensor, *size: int | Sequence[int], dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    """Memory for the given shape with the dtype of ``input``, not filled."""
+    return _finish(np.empty(shape_of(size), _same_or(input, dtype, None)), requires_grad)
+
+
+def new_full(
+    input: Tensor, size: int | Sequence[int], fill_value: Any, *, dtype: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """``fill_value`` everywhere, with the dtype of ``input``."""
+    return full(size, fill_value, dtype=_same_or(input, dtype, None), requires_grad=requires_grad)
+
+
 # ---------------------------------------------------------------- counted off
 
 

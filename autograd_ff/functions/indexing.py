@@ -424,7 +424,7 @@ def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
     found: Any = apply(rules.argwhere, (input,))
     if not as_tuple:
         return found
-    return tuple(found.unbind(1)) if input.array.ndim else (found.reshape(-1).new_zeros(len(found)),)
+    return tuple(found.unbind(1)) if input.array.ndim else (found.new_zeros(len(found)),)
 
 
 # ---------------------------------------------------------------- patterns

@@ -18,7 +18,7 @@ from ..rules import elementwise
 from ..rules import indexing as index_rules
 from ..rules import linalg as product_rules
 from ..rules.indexing import slice_view
-from . import indexing, linalg, reductions, shaping, sorting
+from . import creation, indexing, linalg, reductions, shaping, sorting
 from .activations import Activations
 from .comparison import Comparison
 from .conversion import Conversions
@@ -419,6 +419,14 @@ class Tensor(Pointwise, Comparison, InPlace, Activations, Random, Conversions):
     msort = sorting.msort
     topk = sorting.topk
     kthvalue = sorting.kthvalue
+
+    # ---------------------------------------------------------------- new ones of this dtype
+
+    new_tensor = creation.new_tensor
+    new_zeros = creation.new_zeros
+    new_ones = creation.new_ones
+    new_empty = creation.new_empty
+    new_full = creation.new_full
 
     # ---------------------------------------------------------------- selecting and placing
 

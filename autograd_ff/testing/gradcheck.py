@@ -12,8 +12,8 @@ import numpy as np
 from ..autograd import grad
 from ..engine import TensorCore, enable_grad, here, observe, wrap
 from ..errors import GraphError
-from .numeric import derivative
 from .branches import BranchRecorder
+from .numeric import derivative
 from .report import FAIL, KINK, NONDETERMINISTIC, NONFINITE, PASS, UNRELIABLE, WORST_FIRST, Entry, Report
 from .tree import flatten, rebuild
 

@@ -12,9 +12,9 @@ import numpy as np
 from ..autograd import grad
 from ..engine import TensorCore, enable_grad, here, no_grad, observe, wrap
 from ..errors import GraphError
+from .branches import BranchRecorder
 from .gradcheck import compare, dense
 from .numeric import derivative
-from .branches import BranchRecorder
 from .report import KINK, NONDETERMINISTIC, NONFINITE, PASS, WORST_FIRST, Entry
 from .tree import flatten, rebuild
 
@@ -165,7 +165,9 @@ def check_module(
             parameter.data = wrap(home)
             analytic = float(np.sum(slope * direction))
             scale = float(np.linalg.norm(slope))
-            entry = compare((name, None, None), analytic, float(numeric), float(estimate), scale, abs(first), rtol, atol)
+            entry = compare(
+                (name, None, None), analytic, float(numeric), float(estimate), scale, abs(first), rtol, atol
+            )
             if not np.isfinite(estimate) and np.isfinite(analytic):
                 entry = replace(entry, verdict=KINK)
             entries.append(entry)

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-__all__ = ["FAIL", "KINK", "KINK", "NONDETERMINISTIC", "NONFINITE", "PASS", "UNRELIABLE", "WORST_FIRST", "Entry", "Report"]
+__all__ = [
+    "FAIL",
+    "KINK",
+    "NONDETERMINISTIC",
+    "NONFINITE",
+    "PASS",
+    "UNRELIABLE",
+    "WORST_FIRST",
+    "Entry",
+    "Report",
+]
 
 PASS = "PASS"
 FAIL = "FAIL"  # analytic and numeric derivative differ by more than the tolerance and the numeric error together

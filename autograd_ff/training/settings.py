@@ -8,7 +8,6 @@ from typing import Any
 
 from .. import nn, optim
 from ..data import datasets
-from ..engine import here
 from ..errors import ShapeError
 
 __all__ = ["ACTIVATIONS", "DATASETS", "OPTIMIZERS", "RATES", "RECIPES", "Settings"]
@@ -43,7 +42,7 @@ OPTIMIZERS: dict[str, Callable[..., optim.Optimizer]] = {
 
 # The learning rate where none is given: a constant rate that suits the optimizer, times the recipe's factor. A cycle
 # ends low, so its peak may be higher than a constant rate.
-RATES = {"adam": 1e-3, "adamw": 1e-3, "rmsprop": 1e-3, "sgd": 3e-2}
+RATES = {"adam": 1e-3, "adamw": 1e-3, "rmsprop": 3e-4, "sgd": 3e-2}
 RECIPES = {"one-cycle": 3.0, "plain": 1.0}
 
 
@@ -65,7 +64,7 @@ class Settings:
         seed: of the initial weights and of the order of the samples.
 
     Raises:
-        ShapeError: a name that is in no table, or a negative seed.
+        ShapeError: a name that is in no table, no epoch, or a negative seed.
 
     >>> Settings().learning_rate, Settings(recipe="plain").learning_rate
     (0.003, 0.001)
@@ -90,11 +89,11 @@ class Settings:
             ("optimizer", OPTIMIZERS),
         ):
             if (value := getattr(self, name)) not in table:
-                raise ShapeError(f"{name} is one of {', '.join(table)}, not {value!r}{here()}")
+                raise ShapeError(f"{name} is one of {', '.join(table)}, not {value!r}")
         if self.epochs < 1:
-            raise ShapeError(f"epochs has to be positive, got {self.epochs}{here()}")
+            raise ShapeError(f"epochs has to be positive, got {self.epochs}")
         if self.seed < 0:
-            raise ShapeError(f"a seed cannot be negative, got {self.seed}{here()}")
+            raise ShapeError(f"a seed cannot be negative, got {self.seed}")
 
     @property
     def learning_rate(self) -> float:
