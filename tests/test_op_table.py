@@ -104,6 +104,7 @@ def test_complex_step_and_branches(name, data):
     table.check_branches(op, call)
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy's, of the mean of nothing
 @pytest.mark.parametrize("name", NAMES)
 def test_empty_and_zero_dimensional(name):
     op = OPS[name]
@@ -232,6 +233,7 @@ def fails(op, check, seeds=30):
     return False
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy's, of divisions by zero in the wrong rules
 @pytest.mark.parametrize(
     ("name", "position", "fault", "change"),
     PLANTED,

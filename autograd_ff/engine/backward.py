@@ -32,6 +32,7 @@ from .tensor import TensorCore, wrap
 __all__ = ["run_backward"]
 
 _by_number = attrgetter("number")
+_ndarray = np.ndarray
 
 alias = primitive(lambda x: x, lambda g: g, name="alias", inputs=("x",), domain=REAL)
 
@@ -108,17 +109,19 @@ class _Walk:
         self.create_graph = create_graph
         self.retain_graph = retain_graph
         self.on_path = on_path
+        self.state = LOCAL.state
         self.pending: dict[Node, Any] = {}
         self.owned: set[Node] = set()
 
     def through(self, node: Node, gradient: Any) -> None:
         """Run the rules of one node and hand the results to its parents."""
-        op = node.op
-        needs = tuple(
-            parent is not None and (self.on_path is None or parent in self.on_path) for parent in node.parents
-        )
-        if not any(needs):  # a wanted node: its gradient is all that was asked for
-            return
+        op, parents, on_path = node.op, node.parents, self.on_path
+        if on_path is None:
+            needs = [parent is not None for parent in parents]
+        else:
+            needs = [parent in on_path for parent in parents]
+            if True not in needs:  # a wanted node: its gradient is all that was asked for
+                return
         if op is SELECT:
             self._add_output(node, gradient)
             return
@@ -132,61 +135,75 @@ class _Walk:
             message = node.stale()
             if message is not None:
                 raise InplaceError(message)
-        gradients = self._input_gradients(node, gradient, needs)
-        observers = LOCAL.state.observers
-        for position, (parent, value) in enumerate(zip(node.parents, gradients, strict=True)):
-            if value is not None and needs[position]:
-                value = gradients[position] = self._fit(node, position, parent, value)
-                self.add(parent, value)
-        if observers is not None:
-            for observer in observers:
-                observer.backward(node, gradient, gradients)
-        if not self.retain_graph and node.saved is not None:
-            node.saved = FREED
-
-    def _input_gradients(self, node: Node, gradient: Any, needs: tuple[bool, ...]) -> list[Any]:
-        op = node.op
-        if isinstance(gradient, list):
-            if op.pullback is None:  # a Function decides itself what it wants for an output without a gradient
-                gradient = [zeros_for(node, position) if one is None else one for position, one in enumerate(gradient)]
-            gradient = tuple(wrap(one) if self.on_tensors and isinstance(one, np.ndarray) else one for one in gradient)
-        state = LOCAL.state
-        outer, mode = state.scope, state.grad_enabled
-        if self.on_tensors:  # what the rules do is recorded or observed, as the derivative of the user's line
-            state.scope = Scope("backward", op.name, op.name, node.code, node.offset, node.scope)
-        state.grad_enabled = self.create_graph
         try:
-            if op.pullback is not None:
-                return self._pull_back(op, node, gradient, needs)
-            if op.joint is not None:
-                return self._jointly(op, node, gradient, needs)
-            lift = _lift if self.on_tensors else None
-            return [
-                rule.function(gradient, *rule.arguments(node, lift)) if wanted and rule is not None else None
-                for rule, wanted in zip(op.vjps, needs, strict=True)
-            ]
+            if self.on_tensors or op.pullback is not None:
+                gradients = self._in_scope(node, gradient, needs)
+            else:
+                gradients = self._input_gradients(node, gradient, needs)
         except AutogradError:
             raise
         except NUMPY_ERRORS as error:
             if op.pullback is not None:  # a user's backward: the error is the user's
                 raise
             raise explain(error, f"the derivative rule of {op.name}", [gradient], {}) from error
+        pending = self.pending
+        for position, parent in enumerate(parents):
+            value = gradients[position]
+            if value is None or not needs[position]:
+                continue
+            if value.__class__ is not _ndarray or value.shape != parent.shape or value.dtype is not parent.dtype:
+                value = gradients[position] = self._fit(node, position, parent, value)
+            if parent in pending or value.__class__ is Scatter:
+                self.add(parent, value)
+            else:
+                pending[parent] = value
+        observers = self.state.observers
+        if observers is not None:
+            for observer in observers:
+                observer.backward(node, gradient, gradients)
+        if not self.retain_graph and node.saved is not None:
+            node.saved = FREED
+
+    def _in_scope(self, node: Node, gradient: Any, needs: list[bool]) -> list[Any]:
+        """`_input_gradients`, whose operations are recorded or observed as the derivative of the user's line."""
+        state, op = self.state, node.op
+        outer, mode = state.scope, state.grad_enabled
+        state.scope = Scope("backward", op.name, op.name, node.code, node.offset, node.scope)
+        state.grad_enabled = self.create_graph
+        try:
+            return self._input_gradients(node, gradient, needs)
         finally:
             state.scope, state.grad_enabled = outer, mode
 
-    def _pull_back(self, op: Op, node: Node, gradient: Any, needs: tuple[bool, ...]) -> list[Any]:
+    def _input_gradients(self, node: Node, gradient: Any, needs: list[bool]) -> list[Any]:
+        op = node.op
+        if gradient.__class__ is list:  # of an op with several outputs
+            if op.pullback is None:  # a Function decides itself what it wants for an output without a gradient
+                gradient = [zeros_for(node, position) if one is None else one for position, one in enumerate(gradient)]
+            gradient = tuple(wrap(one) if self.on_tensors and isinstance(one, np.ndarray) else one for one in gradient)
+        if op.pullback is not None:
+            return self._pull_back(op, node, gradient, needs)
+        if op.joint is not None:
+            return self._jointly(op, node, gradient, needs)
+        lift = _lift if self.on_tensors else None
+        return [
+            rule.function(gradient, *rule.arguments(node, lift)) if wanted and rule is not None else None
+            for rule, wanted in zip(op.vjps, needs, strict=True)
+        ]
+
+    def _pull_back(self, op: Op, node: Node, gradient: Any, needs: list[bool]) -> list[Any]:
         """A user's Function: it always works on Tensors."""
         assert op.pullback is not None
         if not self.on_tensors:
             several = isinstance(gradient, tuple)
             lifted = tuple(None if one is None else wrap(one) for one in (gradient if several else (gradient,)))
             gradient = lifted if several else lifted[0]
-        results = op.pullback(node, gradient, needs, self.create_graph)
+        results = op.pullback(node, gradient, tuple(needs), self.create_graph)
         if not self.on_tensors:
             return [one.array if isinstance(one, TensorCore) else one for one in results]
         return list(results)
 
-    def _jointly(self, op: Op, node: Node, gradient: Any, needs: tuple[bool, ...]) -> list[Any]:
+    def _jointly(self, op: Op, node: Node, gradient: Any, needs: list[bool]) -> list[Any]:
         assert op.joint is not None
         if not self.on_tensors:
             return list(op.joint.function(gradient, *op.joint.arguments(node, None, needs)))
@@ -303,7 +320,7 @@ def _lift(node: Node, position: int) -> Any:
     return wrap(value, node if position == count else None)
 
 
-def _through_definition(op: Op, node: Node, gradient: Any, needs: tuple[bool, ...]) -> list[Any]:
+def _through_definition(op: Op, node: Node, gradient: Any, needs: list[bool]) -> list[Any]:
     """A kernel's gradients with a graph of their own: the backward pass of its definition, which stops at its inputs."""
     aliases: list[Node | None] = []
     inputs: list[Any] = []

@@ -109,12 +109,13 @@ def apply(op: Op, inputs: tuple[Any, ...], params: dict[str, Any] = NO_PARAMS) -
         if plan is None:
             node.saved = None
         else:
-            arrays.append(out)
-            drops, metas = plan
+            drops, metas, after = plan
             for position in metas:
                 arrays[position] = Meta(arrays[position])
             for position in drops:
                 arrays[position] = None
+            if after:
+                arrays.append(out)
             node.saved = arrays
         tensor.node = node
     else:
@@ -198,13 +199,13 @@ def _finish_several(
         node.code, node.offset = frame.f_code, frame.f_lasti
         plan = op.save_plan(mask, len(arrays))
         if plan is not None:
-            saved = [*arrays, outs if several else outs[0], *residuals]
-            drops, metas = plan
+            drops, metas, after = plan
             for position in metas:
-                saved[position] = Meta(saved[position])
+                arrays[position] = Meta(arrays[position])
             for position in drops:
-                saved[position] = None
-            node.saved = saved
+                arrays[position] = None
+            rest = (outs if several else outs[0], *residuals)
+            node.saved = arrays + [one if at in after else None for at, one in enumerate(rest, start=len(arrays))]
     if state.observers is not None:
         notify(state, op, seen, params, parts, node)
         _notify_casts(state, computed, outs)

@@ -83,44 +83,45 @@ class Rule:
                 found.update(range(count))
         return found
 
-    def arguments(self, node: Node, lift: Lift | None, needs: tuple[bool, ...] = ()) -> list[Any]:
+    def arguments(self, node: Node, lift: Lift | None, needs: Sequence[bool] = ()) -> list[Any]:
         """The values that the rule asked for. ``lift`` makes Tensors of saved arrays, where the rule runs on Tensors."""
-        saved, parents = node.saved, node.parents
-
-        def meta(position: int) -> Any:
-            value = None if saved is None else saved[position]
-            if value is None:
-                return parents[position]  # a node knows shape and dtype of its tensor
-            return value if hasattr(value, "shape") else Meta(value)
-
-        def value(position: int) -> Any:
-            return saved[position] if lift is None else lift(node, position)
-
         values: list[Any] = []
         for kind, key in self.sources:
-            if kind == _PARAM:
-                values.append(node.params.get(key, node.op.params[key]))
-            elif kind == _INPUT:
-                values.append(value(key))
+            if kind == _INPUT:
+                values.append(node.saved[key] if lift is None else lift(node, key))
             elif kind == _AFTER:
-                values.append(value(len(parents) + key))
+                key += len(node.parents)
+                values.append(node.saved[key] if lift is None else lift(node, key))
+            elif kind == _PARAM:
+                params = node.params
+                values.append(params[key] if key in params else node.op.params[key])
             elif kind == _META:
-                values.append(meta(key))
+                values.append(_meta(node, key))
             elif kind == _META_OUT:
                 values.append(node)
             elif kind == _INPUTS:
-                values.append([value(position) for position in range(len(parents))])
+                count = range(len(node.parents))
+                values.append([node.saved[at] if lift is None else lift(node, at) for at in count])
             elif kind == _METAS:
-                values.append([meta(position) for position in range(len(parents))])
+                values.append([_meta(node, at) for at in range(len(node.parents))])
             else:
-                values.append(needs)
+                values.append(tuple(needs))
         return values
 
 
-class _SavePlans(dict[int, Any]):
-    """For each set of inputs that need a gradient (a bit mask), what of the node's saved values to drop.
+def _meta(node: Node, position: int) -> Any:
+    """Shape and dtype of an input: of what was saved of it, or else of the tensor that its parent stands for."""
+    value = None if node.saved is None else node.saved[position]
+    if value is None:
+        return node.parents[position]
+    return value if hasattr(value, "shape") else Meta(value)
 
-    None: save nothing. Otherwise a pair: positions to drop, positions of which only shape and dtype are kept.
+
+class _SavePlans(dict[int, Any]):
+    """For each set of inputs that need a gradient (a bit mask), what to save of inputs, output and residuals.
+
+    None: nothing. Otherwise a triple: positions of inputs to drop, positions of inputs of which only shape and dtype are
+    kept, and positions after the inputs that are kept.
     """
 
     def __init__(self, op: Op, count: int) -> None:
@@ -133,9 +134,9 @@ class _SavePlans(dict[int, Any]):
         tracked = [bool(mask >> position & 1) for position in range(count)]
         read, metas = op.reads(tracked)
         metas = {position for position in metas - read if not tracked[position]}
-        total = count + 1 + len(op.residuals)
-        plan = (tuple(sorted(set(range(total)) - read - metas)), tuple(sorted(metas))) if read or metas else None
-        self[mask] = plan
+        drops = set(range(count)) - read - metas
+        after = tuple(sorted(position for position in read if position >= count))
+        self[mask] = plan = (tuple(sorted(drops)), tuple(sorted(metas)), after) if read or metas else None
         return plan
 
 
