@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 
+# Before anything imports NumPy: the tests run in several processes, whose BLAS threads would only fight for the cores.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import pytest
 from hypothesis import HealthCheck, settings
 

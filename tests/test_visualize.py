@@ -607,9 +607,9 @@ def test_no_layout_engine_names_the_one_command(small, tmp_path, monkeypatch):
 
 
 def test_dot_on_the_path_is_used(small, fake_dot, monkeypatch):
-    fake_dot('sys.stdout.write(" ".join(sys.argv[1:]) + " " + sys.stdin.read()[:7])')
-    assert layout("digraph {}", "svg") == b"-Tsvg digraph"
-    assert layout("digraph {}", "png").startswith(b"-Tpng -Gdpi=")
+    fake_dot('sys.stdout.write(" ".join(sys.argv[1:]) + " " + " ".join(sys.stdin.read().split()))')
+    assert layout("digraph {}", "svg") == b"-Kdot -Tsvg digraph {}"
+    assert re.fullmatch(rb"-Kdot -Tpng digraph \{ +dpi=\d+; \}", layout("digraph {}", "png"))
 
 
 @pytest.mark.parametrize("body", ["os.abort()", "sys.exit('no such font')", "pass"])
@@ -631,7 +631,7 @@ def test_a_hanging_dot_is_ended(fake_dot, monkeypatch):
     with pytest.raises(LayoutError, match=r"took longer than(.|\n)*coarser layout(.|\n)*timeout="):
         layout("digraph { a -> b }", "svg", timeout=1.0)
     assert time.monotonic() - start < 60  # far from the ten minutes that it would have taken
-    fake_dot("time.sleep(0 if '-Gsplines=line' in sys.argv else 600); sys.stdout.write('coarse')")
+    fake_dot("time.sleep(0 if 'splines=line' in sys.stdin.read() else 600); sys.stdout.write('coarse')")
     assert layout("digraph { a -> b }", "svg", timeout=8.0) == b"coarse"
 
 

@@ -10,6 +10,7 @@ import importlib.util
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,14 +22,17 @@ __all__ = ["FORMATS", "LayoutError", "layout"]
 FORMATS = ("png", "svg", "pdf")
 _DPI = 160
 
-# Runs in a process of its own: DOT text in, picture out.
+# Each runs in a process of its own: DOT text in, picture out. The first one calls `dot`.
+_GRAPHVIZ = """
+import sys
+import graphviz
+text = sys.stdin.buffer.read().decode("utf-8")
+sys.stdout.buffer.write(graphviz.Source(text).pipe(format=sys.argv[1]))
+"""
 _PYGRAPHVIZ = """
 import sys
 import pygraphviz
 graph = pygraphviz.AGraph(string=sys.stdin.buffer.read().decode("utf-8"))
-for setting in sys.argv[2:]:
-    name, value = setting.split("=", 1)
-    graph.graph_attr[name] = value
 sys.stdout.buffer.write(graph.draw(format=sys.argv[1], prog="dot"))
 """
 
@@ -93,28 +97,46 @@ def layout(dot: str, format: str, *, timeout: float = 60.0) -> bytes:
 
 def _engines(format: str) -> Iterator[tuple[str, list[str]]]:
     """The engines of this machine: names, and commands that read DOT text and write a picture."""
-    dot = shutil.which("dot")
-    if dot:
-        yield "dot", [dot, f"-T{format}"]
-    if importlib.util.find_spec("pygraphviz") is not None and sys.executable:
+    if not sys.executable:
+        return
+    if shutil.which("dot") and importlib.util.find_spec("graphviz") is not None:
+        yield "dot", [sys.executable, "-P", "-c", _GRAPHVIZ, format]
+    if importlib.util.find_spec("pygraphviz") is not None:
         yield "pygraphviz", [sys.executable, "-P", "-c", _PYGRAPHVIZ, format]
 
 
 def _run(name: str, command: list[str], settings: tuple[str, ...], dot: str, timeout: float) -> bytes:
-    given = [f"-G{one}" for one in settings] if name.startswith("dot") else list(settings)
+    # Last in the graph, where they prevail over what it says itself.
+    text = dot.rstrip().removesuffix("}") + "".join(f"  {one};\n" for one in settings) + "}\n"
     environment = dict(os.environ)
-    environment["PYTHONPATH"] = os.pathsep.join(one for one in sys.path if one)  # pygraphviz as this process finds it
+    environment["PYTHONPATH"] = os.pathsep.join(one for one in sys.path if one)  # the libraries as this process finds them
     try:
-        done = subprocess.run(
-            [*command, *given], input=dot.encode(), capture_output=True, timeout=timeout, env=environment, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise _Failed(f"{name} took longer than {timeout:g} s") from error
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment,
+            start_new_session=True,
+        )  # fmt: skip
     except OSError as error:
         raise _Failed(f"{name} did not start: {error}") from error
-    if done.returncode or not done.stdout:
-        said = done.stderr.decode(errors="replace").strip().splitlines()
+    try:
+        output, errors = process.communicate(text.encode(), timeout)
+    except subprocess.TimeoutExpired as error:
+        raise _Failed(f"{name} took longer than {timeout:g} s") from error
+    finally:
+        _end(process)
+    if process.returncode or not output:
+        said = errors.decode(errors="replace").strip().splitlines()
         last = f": {said[-1]}" if said else ""
-        how = f"was ended by signal {-done.returncode}" if done.returncode < 0 else f"failed ({done.returncode})"
+        how = f"was ended by signal {-process.returncode}" if process.returncode < 0 else f"failed ({process.returncode})"
         raise _Failed(f"{name} {how}{last}")
-    return _DATE.sub(_NO_DATE, done.stdout)
+    return _DATE.sub(_NO_DATE, output)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a process that still runs, and the `dot` that it may have started."""
+    if process.poll() is not None:
+        return
+    if hasattr(os, "killpg"):
+        os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.kill()
+    process.communicate()
