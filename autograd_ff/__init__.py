@@ -1,25 +1,43 @@
 """autograd_ff: a reverse-mode autograd engine on NumPy, with feedforward networks on top."""
 
-# ruff: noqa: F401  (this file only hands names on)
+# ruff: noqa: F403  (this file only hands names on)
+# `x as x`, and not `__all__`: so type checkers know what is handed on, in strict mode too, without a list of all names.
 
-from math import e, inf, nan, pi
+from math import e as e
+from math import inf as inf
+from math import nan as nan
+from math import pi as pi
 
-from . import autograd, functions, nn, optim
-from .data import datasets, transforms
-from .engine import (
-    enable_grad,
-    get_default_dtype,
-    is_grad_enabled,
-    no_grad,
-    set_default_dtype,
-    set_grad_enabled,
-)
-from .functions import *  # noqa: F403
-from .functions.dtypes import bool_ as bool  # PyTorch's names of dtypes, some of which are builtins' too
-from .functions.dtypes import float16 as half
-from .functions.dtypes import float32 as float
-from .functions.dtypes import float64 as double
-from .functions.dtypes import int16 as short
-from .functions.dtypes import int32 as int
-from .functions.dtypes import int64 as long
-from .serialization import load, save
+from . import autograd as autograd
+from . import functions as functions
+from . import nn as nn
+from . import optim as optim
+from .data import datasets as datasets
+from .data import transforms as transforms
+from .engine import enable_grad as enable_grad
+from .engine import get_default_dtype as get_default_dtype
+from .engine import is_grad_enabled as is_grad_enabled
+from .engine import no_grad as no_grad
+from .engine import set_default_dtype as set_default_dtype
+from .engine import set_grad_enabled as set_grad_enabled
+from .functions.activations import celu as celu
+from .functions.activations import log_softmax as log_softmax
+from .functions.activations import relu as relu
+from .functions.activations import selu as selu
+from .functions.activations import sigmoid as sigmoid
+from .functions.activations import softmax as softmax
+from .functions.activations import threshold as threshold
+from .functions.comparison import *
+from .functions.creation import *
+from .functions.dtype_aliases import *
+from .functions.dtypes import *
+from .functions.indexing import *
+from .functions.linalg import *
+from .functions.pointwise import *
+from .functions.random import *
+from .functions.reductions import *
+from .functions.shaping import *
+from .functions.sorting import *
+from .functions.tensor import Tensor as Tensor
+from .serialization import load as load
+from .serialization import save as save

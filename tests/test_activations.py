@@ -188,8 +188,9 @@ def test_softmax_properties(x, dim, shift):
 def test_softmax_without_a_dimension_warns():
     x = af.tensor(numbers((2, 3)))
     for name in ("softmax", "log_softmax", "softmin"):
-        with pytest.warns(UserWarning, match="dim="):
+        with pytest.warns(UserWarning, match="dim=") as caught:
             implicit = getattr(activations, name)(x)
+        assert caught[0].filename == __file__
         np.testing.assert_array_equal(implicit.numpy(), getattr(activations, name)(x, 1).numpy())
     assert x.softmax(0).shape == x.log_softmax(dim=1).shape == (2, 3)
 

@@ -152,7 +152,9 @@ def test_post_accumulate_hooks_are_for_leaves_and_hooks_for_tracked_tensors():
 def test_grad_runs_no_post_accumulate_hook():
     x = leaf([1.0])
     x.register_post_accumulate_grad_hook(lambda p: pytest.fail("nothing was accumulated"))
-    af.autograd.grad((x * 2.0).sum(), x)
+    (gradient,) = af.autograd.grad((x * 2.0).sum(), x)
+    assert gradient.tolist() == [2.0]
+    assert x.grad is None
 
 
 # ---------------------------------------------------------------------- retain_grad

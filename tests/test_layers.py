@@ -320,12 +320,16 @@ def test_losses_do_not_broadcast(name):
 
 
 def test_reductions_are_checked_when_the_loss_is_made():
-    with pytest.raises(ShapeError, match="'average'"):
+    with pytest.raises(ShapeError, match="average"):
         nn.MSELoss(reduction="average")
+    with pytest.raises(ShapeError, match="batchmean"):
+        nn.MSELoss(reduction="batchmean")
+    assert nn.KLDivLoss(reduction="batchmean").reduction == "batchmean"
     with pytest.warns(UserWarning, match="reduction"):
         assert nn.MSELoss(size_average=False).reduction == "sum"
-    with pytest.warns(UserWarning, match="reduction"):
+    with pytest.warns(UserWarning, match="reduction") as caught:
         assert nn.CrossEntropyLoss(reduce=False).reduction == "none"
+    assert caught[0].filename == __file__
 
 
 def test_the_weight_of_a_loss_changes_dtype_with_it():

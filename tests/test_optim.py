@@ -298,8 +298,9 @@ def test_a_parameter_named_twice_is_updated_once():
 
 
 def test_hints_of_torch_are_accepted():
-    optim.Adam([leaf([1.0])], foreach=True, fused=None, capturable=False, differentiable=False)
-    optim.SGD([leaf([1.0])], foreach=False, fused=True)
+    adam = optim.Adam([leaf([1.0])], lr=0.25, foreach=True, fused=None, capturable=False, differentiable=False)
+    sgd = optim.SGD([leaf([1.0])], lr=0.5, foreach=False, fused=True)
+    assert [one.param_groups[0]["lr"] for one in (adam, sgd)] == [0.25, 0.5]
 
 
 def test_repr_names_the_options():

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from ..engine import Node, TensorCore, here, run_backward, wrap
+from ..engine import Node, TensorCore, here, run_backward, warn, wrap
 from ..engine.site import at
 from ..errors import DtypeError, GraphError, ShapeError
 from ..functions.tensor import Tensor
@@ -18,7 +18,17 @@ __all__ = ["backward", "grad"]
 def _as_tuple(value: Any) -> tuple[Any, ...]:
     if value is None:
         return ()
-    return (value,) if isinstance(value, TensorCore) else tuple(value)
+    return tuple(value) if isinstance(value, Iterable) and not isinstance(value, (TensorCore, np.ndarray)) else (value,)
+
+
+def _targets(inputs: Any) -> tuple[Any, ...]:
+    targets = _as_tuple(inputs)
+    for position, target in enumerate(targets):
+        if not isinstance(target, TensorCore):
+            raise DtypeError(
+                f"gradients are taken by Tensors, and input {position} is a {type(target).__name__}{here()}"
+            )
+    return targets
 
 
 def _roots(outputs: tuple[Any, ...], gradients: tuple[Any, ...]) -> tuple[list[Node], list[Any]]:
@@ -48,6 +58,8 @@ def _roots(outputs: tuple[Any, ...], gradients: tuple[Any, ...]) -> tuple[list[N
             seed: Any = wrap(np.ones_like(output.array))
         else:
             seed = given if isinstance(given, TensorCore) else wrap(np.asarray(given))
+            if seed.array.dtype.kind not in "buifc":
+                raise DtypeError(f"an upstream gradient is a Tensor, not a {type(given).__name__}{here()}")
             if seed.array.shape != output.array.shape:
                 raise ShapeError(
                     f"an upstream gradient of shape {seed.array.shape} for an output of shape {output.array.shape}{here()}"
@@ -69,22 +81,25 @@ def backward(
     """Add the gradients of ``tensors`` to the ``.grad`` of the leaves that they depend on.
 
     See `Tensor.backward`; this one takes several tensors.
+
+    >>> import autograd_ff as af
+    >>> x = af.tensor([2.0, 3.0], requires_grad=True)
+    >>> af.autograd.backward([x[0] ** 2, x[1] ** 2])
+    >>> x.grad
+    tensor([4., 6.])
     """
     outputs = _as_tuple(tensors)
     nodes, seeds = _roots(outputs, _as_tuple(grad_tensors))
     keep = create_graph if retain_graph is None else retain_graph
     if create_graph:
-        import warnings
-
-        warnings.warn(
+        warn(
             "backward(create_graph=True) stores in .grad a gradient whose graph leads back to the parameters, a "
-            "reference cycle that lives until .grad is reset to None; autograd.grad(..., create_graph=True) has none.",
-            stacklevel=3,
+            "reference cycle that lives until .grad is reset to None; autograd.grad(..., create_graph=True) has none."
         )
     if inputs is None:
         run_backward(nodes, seeds, retain_graph=keep, create_graph=create_graph)
         return
-    targets = _as_tuple(inputs)
+    targets = _targets(inputs)
     if not targets:
         raise GraphError(f"backward(inputs=()) asks for no gradient at all{here()}")
     for tensor in targets:
@@ -126,7 +141,7 @@ def grad(
     >>> dx.item(), ddx.item()
     (12.0, 12.0)
     """
-    targets = _as_tuple(inputs)
+    targets = _targets(inputs)
     nodes, seeds = _roots(_as_tuple(outputs), _as_tuple(grad_outputs))
     for position, tensor in enumerate(targets):
         if tensor.node is None:

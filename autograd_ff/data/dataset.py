@@ -5,13 +5,12 @@ from __future__ import annotations
 import bisect
 import itertools
 import math
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from ..engine import TensorCore, here, wrap
+from ..engine import TensorCore, here, warn, wrap
 from ..errors import DimensionError, DtypeError, ShapeError
 from ..functions import Tensor
 from .batching import batched
@@ -211,7 +210,7 @@ def random_split(dataset: Any, lengths: Sequence[float], generator: Any = None) 
         raise ShapeError(f"lengths {sizes} sum to {sum(sizes)}, but the dataset has {total} samples{here()}")
     for position, size in enumerate(sizes):
         if not size:
-            warnings.warn(f"subset {position} of random_split is empty", stacklevel=2)
+            warn(f"subset {position} of random_split is empty")
     order = permutation(total, generator).tolist()
     ends = list(itertools.accumulate(sizes))
     return [Subset(dataset, order[end - size : end]) for size, end in zip(sizes, ends, strict=True)]

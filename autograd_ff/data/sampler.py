@@ -32,7 +32,20 @@ def permutation(length: int, generator: Any = None) -> np.ndarray:
 
 
 class Sampler:
-    """An iterable over the indices of one epoch. One's own defines ``__iter__``, and ``__len__`` where it is known."""
+    """An iterable over the indices of one epoch. One's own defines ``__iter__``, and ``__len__`` where it is known.
+
+    >>> import autograd_ff as af
+    >>> from autograd_ff.data import DataLoader, Sampler
+    >>> class Backwards(Sampler):
+    ...     def __init__(self, data_source):
+    ...         self.data_source = data_source
+    ...     def __iter__(self):
+    ...         return reversed(range(len(self.data_source)))
+    ...     def __len__(self):
+    ...         return len(self.data_source)
+    >>> [batch.tolist() for batch in DataLoader([1, 2, 3], batch_size=2, sampler=Backwards([1, 2, 3]))]
+    [[3, 2], [1]]
+    """
 
     def __init__(self, data_source: Sized | None = None) -> None:
         pass
@@ -109,7 +122,13 @@ class RandomSampler(Sampler):
 
 
 class SubsetRandomSampler(Sampler):
-    """The given indices, shuffled anew for each epoch."""
+    """The given indices, shuffled anew for each epoch.
+
+    >>> import autograd_ff as af
+    >>> import numpy as np
+    >>> sorted(SubsetRandomSampler([2, 5, 7], generator=np.random.default_rng(0)))
+    [2, 5, 7]
+    """
 
     def __init__(self, indices: Sequence[int], generator: Any = None) -> None:
         self.indices = indices

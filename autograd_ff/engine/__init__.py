@@ -13,7 +13,7 @@ from .node import Leaf, Meta, Node
 from .op import NONDIFFERENTIABLE, OPS, TABLE, Op
 from .promotion import get_default_dtype, promote_types, result_type, set_default_dtype
 from .register import composite, kernel, primitive
-from .site import Site, calling_site, here
+from .site import Site, calling_site, here, warn
 from .state import Observer, Scope, enable_grad, is_grad_enabled, no_grad, observe, scope, set_grad_enabled
 from .tensor import TensorCore, View, set_tensor_class, wrap
 
@@ -23,5 +23,5 @@ __all__ = [
     "View", "apply", "apply_raw", "array_function", "array_ufunc", "calling_site", "cast", "composite", "copy",
     "enable_grad", "get_default_dtype", "here", "index_add", "is_grad_enabled", "kernel", "no_grad", "observe",
     "primitive", "promote_types", "result_type", "run_backward", "scope", "set_default_dtype", "set_grad_enabled",
-    "set_tensor_class", "unbroadcast", "wrap",
+    "set_tensor_class", "unbroadcast", "warn", "wrap",
 ]  # fmt: skip

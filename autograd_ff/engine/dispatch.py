@@ -79,8 +79,9 @@ def apply(op: Op, inputs: tuple[Any, ...], params: dict[str, Any] = NO_PARAMS) -
     if out.__class__ is not _ndarray or back is not None:
         if op.residuals or op.outputs > 1:
             return _finish_several(op, inputs, arrays, parents, params, out, back, mask, state)
-        computed = np.asarray(out)  # a reduction's NumPy scalar becomes a 0-d array here
-        out = _cast_back(computed, back)
+        out = computed = np.asarray(out)  # a reduction's NumPy scalar becomes a 0-d array here
+        if back is not None:
+            out = _cast_back(computed, back)
     else:
         computed = out
     if views and state.grad_enabled:
@@ -231,11 +232,17 @@ def _note_view(op: Op, tensor: TensorCore, source: Any, params: dict[str, Any], 
         return
     before = source.view_of
     sealed = None if state.grad_enabled else "it was made under no_grad"
+    tensor.view_of = view = _new(View)
     if before is None:
-        tensor.view_of = View(source, ((op, params),), sealed)
+        view.base = source
+        view.base_node = source.node
+        view.steps = ((op, params),)
+        view.sealed = sealed
     else:
-        tensor.view_of = View(before.base, (*before.steps, (op, params)), sealed or before.sealed)
-        tensor.view_of.base_node = before.base_node
+        view.base = before.base
+        view.base_node = before.base_node
+        view.steps = (*before.steps, (op, params))
+        view.sealed = sealed or before.sealed
 
 
 def _shares_memory(view: np.ndarray, source: np.ndarray) -> bool:

@@ -42,7 +42,12 @@ def set_default_dtype(dtype: Any) -> None:
 
 
 def get_default_dtype() -> np.dtype[Any]:
-    """The dtype of new floating tensors."""
+    """The dtype of new floating tensors.
+
+    >>> import autograd_ff as af
+    >>> af.get_default_dtype()
+    dtype('float32')
+    """
     return _default
 
 
@@ -99,6 +104,8 @@ def promote(kind: str, arrays: list[Any], promoted: tuple[int, ...] | None) -> t
         return arrays, None
     if kind == "float" and rank(dtype) < 2:
         dtype = _default
+    elif kind == "number" and rank(dtype) == 0:  # truth values count as 0 and 1; NumPy would make int8 of them
+        dtype = _DTYPE_OF_SCALAR[int]
     computed = F32 if dtype == F16 else dtype
     arrays = list(arrays)
     for position in positions:

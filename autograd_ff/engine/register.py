@@ -89,7 +89,8 @@ def primitive(
         params: the keyword parameters that the op declares, with defaults; all others raise at the call.
         joint: instead of vjps, one function that returns the gradients of all inputs.
         forward: what computes the op, where it is not the function itself.
-        promotion: ``"common"`` dtype of the inputs, ``"float"`` (common, and integers become the default dtype) or None.
+        promotion: ``"common"`` dtype of the inputs, ``"number"`` (common, and booleans become int64), ``"float"`` (common,
+            and integers become the default dtype) or None.
         promoted: positions of the inputs that take part in promotion; those with a vjp by default.
         analytic: complex step may pass through.
         branches: what decides which piece of a piecewise function an element took, as a function of named values.

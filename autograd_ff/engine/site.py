@@ -10,6 +10,7 @@ from __future__ import annotations
 import linecache
 import os
 import sys
+import warnings
 from types import CodeType, FrameType
 from typing import NamedTuple
 
@@ -82,3 +83,12 @@ def at(site: Site | None) -> str:
 def here() -> str:
     """`at` the user's line that is running now."""
     return at(calling_site())
+
+
+def warn(message: str) -> None:
+    """A UserWarning at the user's line that is running now, however many calls of this package lie between."""
+    level = 1
+    frame: FrameType | None = sys._getframe()
+    while frame is not None and in_package(frame.f_code):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, stacklevel=level)

@@ -103,7 +103,13 @@ LOCAL = _Local()
 
 
 def is_grad_enabled() -> bool:
-    """Whether this thread records operations."""
+    """Whether this thread records operations.
+
+    >>> import autograd_ff as af
+    >>> with af.no_grad():
+    ...     af.is_grad_enabled()
+    False
+    """
     return LOCAL.state.grad_enabled
 
 

@@ -6,10 +6,9 @@ requires grad cannot be overwritten, nor can a tensor whose value an earlier op 
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any
 
-from ..engine import Op, TensorCore, apply, here, scope
+from ..engine import Op, TensorCore, apply, here, scope, warn
 from ..engine.core_ops import cast
 from ..engine.inplace import update
 from ..errors import DimensionError, ShapeError
@@ -47,7 +46,13 @@ def relu(input: Tensor, inplace: bool = False) -> Tensor:
 
 
 def relu6(input: Tensor, inplace: bool = False) -> Tensor:
-    """``min(max(x, 0), 6)``; the gradient at both ends is 0 (Howard et al., 2017, "MobileNets")."""
+    """``min(max(x, 0), 6)``; the gradient at both ends is 0 (Howard et al., 2017, "MobileNets").
+
+    >>> import autograd_ff as af
+    >>> from autograd_ff.nn import functional as F
+    >>> F.relu6(af.tensor([-1.0, 3.0, 8.0]))
+    tensor([0., 3., 6.])
+    """
     params = {"min_val": 0.0, "max_val": 6.0}
     if inplace:
         return _update(activations.hardtanh, input, params)
@@ -55,7 +60,13 @@ def relu6(input: Tensor, inplace: bool = False) -> Tensor:
 
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
-    """``x`` where positive, else ``negative_slope * x`` (Maas et al., 2013)."""
+    """``x`` where positive, else ``negative_slope * x`` (Maas et al., 2013).
+
+    >>> import autograd_ff as af
+    >>> from autograd_ff.nn import functional as F
+    >>> F.leaky_relu(af.tensor([-1.0, 0.0, 2.0]), 0.5).tolist()
+    [-0.5, 0.0, 2.0]
+    """
     params = {"negative_slope": negative_slope}
     if inplace:
         return _update(activations.leaky_relu, input, params)
@@ -63,7 +74,13 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
 
 
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
-    """``x`` where positive, else ``alpha * (exp(x) - 1)`` (Clevert et al., 2015)."""
+    """``x`` where positive, else ``alpha * (exp(x) - 1)`` (Clevert et al., 2015).
+
+    >>> import autograd_ff as af
+    >>> from autograd_ff.nn import functional as F
+    >>> F.elu(af.tensor([-1.0, 0.0, 2.0]))
+    tensor([-0.6321,  0.0000,  2.0000])
+    """
     params = {"alpha": alpha, "scale": 1.0, "input_scale": 1.0}
     if inplace:
         return _update(activations.elu, input, params)
@@ -74,14 +91,24 @@ SELU = {"alpha": 1.6732632423543772848170429916717, "scale": 1.05070098735548049
 
 
 def selu(input: Tensor, inplace: bool = False) -> Tensor:
-    """``1.0507 * elu(x, 1.6733)``, which keeps mean 0 and variance 1 from layer to layer (Klambauer et al., 2017)."""
+    """``1.0507 * elu(x, 1.6733)``, which keeps mean 0 and variance 1 from layer to layer (Klambauer et al., 2017).
+
+    >>> import autograd_ff as af
+    >>> af.selu(af.tensor([-1.0, 0.0, 2.0]))
+    tensor([-1.1113,  0.0000,  2.1014])
+    """
     if inplace:
         return _update(activations.elu, input, SELU)
     return apply(activations.elu, (input,), SELU)
 
 
 def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
-    """``max(0, x) + min(0, alpha * (exp(x / alpha) - 1))``, an elu with a continuous derivative (Barron, 2017)."""
+    """``max(0, x) + min(0, alpha * (exp(x / alpha) - 1))``, an elu with a continuous derivative (Barron, 2017).
+
+    >>> import autograd_ff as af
+    >>> af.celu(af.tensor([-1.0, 0.0, 2.0]))
+    tensor([-0.6321,  0.0000,  2.0000])
+    """
     if alpha == 0:
         raise ShapeError(f"celu divides by alpha, which cannot be 0{here()}")
     params = {"alpha": alpha, "scale": 1.0, "input_scale": 1 / alpha}
@@ -91,7 +118,12 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
 
 
 def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
-    """``x`` where it is above ``threshold``, else ``value``."""
+    """``x`` where it is above ``threshold``, else ``value``.
+
+    >>> import autograd_ff as af
+    >>> af.threshold(af.tensor([-1.0, 0.5, 2.0]), 1.0, 0.0)
+    tensor([0., 0., 2.])
+    """
     params = {"threshold": threshold, "value": value}
     if inplace:
         return _update(activations.threshold, input, params)
@@ -99,7 +131,13 @@ def threshold(input: Tensor, threshold: float, value: float, inplace: bool = Fal
 
 
 def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
-    """``min(max(x, min_val), max_val)``; the gradient at both ends is 0, where that of `clamp` is 1."""
+    """``min(max(x, min_val), max_val)``; the gradient at both ends is 0, where that of `clamp` is 1.
+
+    >>> import autograd_ff as af
+    >>> from autograd_ff.nn import functional as F
+    >>> F.hardtanh(af.tensor([-3.0, 0.5, 3.0])).tolist()
+    [-1.0, 0.5, 1.0]
+    """
     if min_val > max_val:
         raise ShapeError(f"hardtanh needs min_val <= max_val, got {min_val} and {max_val}{here()}")
     params = {"min_val": min_val, "max_val": max_val}
@@ -109,14 +147,26 @@ def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace
 
 
 def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
-    """``relu6(x + 3) / 6``, a sigmoid of straight lines."""
+    """``relu6(x + 3) / 6``, a sigmoid of straight lines.
+
+    >>> import autograd_ff as af
+    >>> from autograd_ff.nn import functional as F
+    >>> F.hardsigmoid(af.tensor([-4.0, 0.0, 4.0])).tolist()
+    [0.0, 0.5, 1.0]
+    """
     if inplace:
         return _update(activations.hardsigmoid, input, {})
     return apply(activations.hardsigmoid, (input,))
 
 
 def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
-    """``x * relu6(x + 3) / 6`` (Howard et al., 2019, "Searching for MobileNetV3")."""
+    """``x * relu6(x + 3) / 6`` (Howard et al., 2019, "Searching for MobileNetV3").
+
+    >>> import autograd_ff as af
+    >>> from autograd_ff.nn import functional as F
+    >>> F.hardswish(af.tensor([-4.0, 1.5, 4.0])).tolist()
+    [-0.0, 1.125, 4.0]
+    """
     if inplace:
         return _update(activations.hardswish, input, {})
     return apply(activations.hardswish, (input,))
@@ -126,10 +176,9 @@ def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
 
 
 def sigmoid(input: Tensor) -> Tensor:
-    """``1 / (1 + exp(-x))``, computed as ``tanh(x / 2) / 2 + 1 / 2``, which is faster.
+    """``1 / (1 + exp(-x))``, precise where the result is small.
 
-    The error is a rounding of 1, so that very small results are not exact; where their logarithm is wanted, take
-    `logsigmoid`.
+    Where the logarithm of it is wanted, take `logsigmoid`, which does not underflow.
 
     >>> import autograd_ff as af
     >>> af.sigmoid(af.tensor([-1.0, 0.0, 1.0]))
@@ -150,14 +199,26 @@ def logsigmoid(input: Tensor) -> Tensor:
 
 
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
-    """``x * sigmoid(x)``, also called swish (Elfwing et al., 2017; Ramachandran et al., 2017)."""
+    """``x * sigmoid(x)``, also called swish (Elfwing et al., 2017; Ramachandran et al., 2017).
+
+    >>> import autograd_ff as af
+    >>> from autograd_ff.nn import functional as F
+    >>> F.silu(af.tensor([-1.0, 0.0, 2.0]))
+    tensor([-0.2689,  0.0000,  1.7616])
+    """
     if inplace:
         return _update(activations.silu, input, {})
     return apply(activations.silu, (input,))
 
 
 def mish(input: Tensor, inplace: bool = False) -> Tensor:
-    """``x * tanh(softplus(x))`` (Misra, 2019)."""
+    """``x * tanh(softplus(x))`` (Misra, 2019).
+
+    >>> import autograd_ff as af
+    >>> from autograd_ff.nn import functional as F
+    >>> F.mish(af.tensor([-1.0, 0.0, 2.0]))
+    tensor([-0.3034,  0.0000,  1.9440])
+    """
     if inplace:
         return _update(activations.mish, input, {})
     return apply(activations.mish, (input,))
@@ -194,12 +255,24 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
 
 
 def softsign(input: Tensor) -> Tensor:
-    """``x / (1 + |x|)``."""
+    """``x / (1 + |x|)``.
+
+    >>> import autograd_ff as af
+    >>> from autograd_ff.nn import functional as F
+    >>> F.softsign(af.tensor([-1.0, 0.0, 3.0])).tolist()
+    [-0.5, 0.0, 0.75]
+    """
     return apply(activations.softsign, (input,))
 
 
 def tanhshrink(input: Tensor) -> Tensor:
-    """``x - tanh(x)``."""
+    """``x - tanh(x)``.
+
+    >>> import autograd_ff as af
+    >>> from autograd_ff.nn import functional as F
+    >>> F.tanhshrink(af.tensor([-1.0, 0.0, 2.0]))
+    tensor([-0.2384,  0.0000,  1.0360])
+    """
     return apply(activations.tanhshrink, (input,))
 
 
@@ -211,6 +284,11 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
 
     Raises:
         ShapeError: the side of that dimension is odd.
+
+    >>> import autograd_ff as af
+    >>> from autograd_ff.nn import functional as F
+    >>> F.glu(af.tensor([3.0, 4.0, 0.0, 0.0])).tolist()
+    [1.5, 2.0]
     """
     side = input.array.shape[_dimension(input, dim, "glu")]
     if side % 2 or not input.array.ndim:
@@ -231,10 +309,9 @@ def _dimension(input: Tensor, dim: int, name: str) -> int:
 def _implicit_dimension(input: Tensor, name: str) -> int:
     """What PyTorch takes where no dimension is given."""
     dim = 0 if input.array.ndim in (0, 1, 3) else 1
-    warnings.warn(
+    warn(
         f"{name} without dim= takes dimension {dim} of a {input.array.ndim}-d tensor; say which one is meant, "
-        "dim=-1 for the last.",
-        stacklevel=3,
+        "dim=-1 for the last."
     )
     return dim
 
@@ -279,7 +356,13 @@ def log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dty
 
 
 def softmin(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
-    """``softmax(-x)`` along a dimension."""
+    """``softmax(-x)`` along a dimension.
+
+    >>> import autograd_ff as af
+    >>> from autograd_ff.nn import functional as F
+    >>> F.softmin(af.tensor([0.0, 0.0]), dim=0).tolist()
+    [0.5, 0.5]
+    """
     with scope("composite", "softmin", "softmin"):
         return apply(*_along(activations.softmax, apply(elementwise.negative, (input,)), dim, dtype, "softmin"))
 

@@ -31,67 +31,132 @@ def eq(input: Operand, other: Operand) -> Tensor:
 
 
 def ne(input: Operand, other: Operand) -> Tensor:
-    """Elementwise ``input != other``, broadcasting."""
+    """Elementwise ``input != other``, broadcasting.
+
+    >>> import autograd_ff as af
+    >>> af.ne(af.tensor([1, 2, 3]), 2)
+    tensor([ True, False,  True])
+    """
     return apply(OPS["not_equal"], (input, other))
 
 
 def lt(input: Operand, other: Operand) -> Tensor:
-    """Elementwise ``input < other``, broadcasting."""
+    """Elementwise ``input < other``, broadcasting.
+
+    >>> import autograd_ff as af
+    >>> af.lt(af.tensor([1, 2, 3]), 2)
+    tensor([ True, False, False])
+    """
     return apply(OPS["less"], (input, other))
 
 
 def le(input: Operand, other: Operand) -> Tensor:
-    """Elementwise ``input <= other``, broadcasting."""
+    """Elementwise ``input <= other``, broadcasting.
+
+    >>> import autograd_ff as af
+    >>> af.le(af.tensor([1, 2, 3]), 2)
+    tensor([ True,  True, False])
+    """
     return apply(OPS["less_equal"], (input, other))
 
 
 def gt(input: Operand, other: Operand) -> Tensor:
-    """Elementwise ``input > other``, broadcasting."""
+    """Elementwise ``input > other``, broadcasting.
+
+    >>> import autograd_ff as af
+    >>> af.gt(af.tensor([1, 2, 3]), 2)
+    tensor([False, False,  True])
+    """
     return apply(OPS["greater"], (input, other))
 
 
 def ge(input: Operand, other: Operand) -> Tensor:
-    """Elementwise ``input >= other``, broadcasting."""
+    """Elementwise ``input >= other``, broadcasting.
+
+    >>> import autograd_ff as af
+    >>> af.ge(af.tensor([1, 2, 3]), 2)
+    tensor([False,  True,  True])
+    """
     return apply(OPS["greater_equal"], (input, other))
 
 
 def logical_and(input: Operand, other: Operand) -> Tensor:
-    """Whether both are not 0, elementwise."""
+    """Whether both are not 0, elementwise.
+
+    >>> import autograd_ff as af
+    >>> af.logical_and(af.tensor([0, 0, 1, 1]), af.tensor([0, 1, 0, 1]))
+    tensor([False, False, False,  True])
+    """
     return apply(OPS["logical_and"], (input, other))
 
 
 def logical_or(input: Operand, other: Operand) -> Tensor:
-    """Whether one of both is not 0, elementwise."""
+    """Whether one of both is not 0, elementwise.
+
+    >>> import autograd_ff as af
+    >>> af.logical_or(af.tensor([0, 0, 1, 1]), af.tensor([0, 1, 0, 1]))
+    tensor([False,  True,  True,  True])
+    """
     return apply(OPS["logical_or"], (input, other))
 
 
 def logical_xor(input: Operand, other: Operand) -> Tensor:
-    """Whether just one of both is not 0, elementwise."""
+    """Whether just one of both is not 0, elementwise.
+
+    >>> import autograd_ff as af
+    >>> af.logical_xor(af.tensor([0, 0, 1, 1]), af.tensor([0, 1, 0, 1]))
+    tensor([False,  True,  True, False])
+    """
     return apply(OPS["logical_xor"], (input, other))
 
 
 def logical_not(input: Tensor) -> Tensor:
-    """Whether each element is 0."""
+    """Whether each element is 0.
+
+    >>> import autograd_ff as af
+    >>> af.logical_not(af.tensor([0, 1, 2]))
+    tensor([ True, False, False])
+    """
     return apply(OPS["logical_not"], (input,))
 
 
 def isnan(input: Tensor) -> Tensor:
-    """Which elements are NaN."""
+    """Which elements are NaN.
+
+    >>> import autograd_ff as af
+    >>> af.isnan(af.tensor([1.0, af.inf, af.nan]))
+    tensor([False, False,  True])
+    """
     return apply(OPS["isnan"], (input,))
 
 
 def isinf(input: Tensor) -> Tensor:
-    """Which elements are infinite."""
+    """Which elements are infinite.
+
+    >>> import autograd_ff as af
+    >>> af.isinf(af.tensor([1.0, af.inf, af.nan]))
+    tensor([False,  True, False])
+    """
     return apply(OPS["isinf"], (input,))
 
 
 def isfinite(input: Tensor) -> Tensor:
-    """Which elements are neither infinite nor NaN."""
+    """Which elements are neither infinite nor NaN.
+
+    >>> import autograd_ff as af
+    >>> af.isfinite(af.tensor([1.0, af.inf, af.nan]))
+    tensor([ True, False, False])
+    """
     return apply(OPS["isfinite"], (input,))
 
 
 def signbit(input: Tensor) -> Tensor:
-    """Which elements are negative, -0.0 included."""
+    """Which elements are negative, -0.0 included.
+
+    >>> import autograd_ff as af
+    >>> af.signbit(af.tensor([-1.0, -0.0, 0.0]))
+    tensor([ True,  True, False])
+    """
     return apply(OPS["signbit"], (input,))
 
 
@@ -106,7 +171,12 @@ def isclose(input: Tensor, other: Operand, rtol: float = 1e-05, atol: float = 1e
 
 
 def allclose(input: Tensor, other: Operand, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> bool:
-    """Whether `isclose` holds for all elements, as a Python bool."""
+    """Whether `isclose` holds for all elements, as a Python bool.
+
+    >>> import autograd_ff as af
+    >>> af.allclose(af.tensor([1.0, 2.0]), af.tensor([1.0, 2.000001]))
+    True
+    """
     return bool(apply(OPS["allclose"], (input, other), {"rtol": rtol, "atol": atol, "equal_nan": equal_nan}))
 
 

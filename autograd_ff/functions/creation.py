@@ -71,7 +71,13 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
 
 
 def asarray(obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | None = None) -> Tensor:
-    """`as_tensor`, or `tensor` where ``copy=True``."""
+    """`as_tensor`, or `tensor` where ``copy=True``.
+
+    >>> import autograd_ff as af
+    >>> x = af.ones(2)
+    >>> af.asarray(x) is x, af.asarray(x, copy=True) is x
+    (True, False)
+    """
     return tensor(obj, dtype=dtype, device=device) if copy else as_tensor(obj, dtype=dtype, device=device)
 
 
@@ -89,11 +95,21 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
     if not isinstance(ndarray, np.ndarray):
         raise DtypeError(f"from_numpy takes an array, got {type(ndarray).__name__}; use tensor(...).{here()}")
     _check_numbers(ndarray)
+    if not ndarray.dtype.isnative:
+        raise DtypeError(
+            f"an array of dtype {ndarray.dtype.str} has its bytes in another order than this machine, so its memory "
+            f"cannot be shared; tensor(array) copies it.{here()}"
+        )
     return wrap(ndarray if type(ndarray) is np.ndarray else ndarray.view(np.ndarray))
 
 
 def scalar_tensor(value: float, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
-    """A 0-d tensor of the default dtype."""
+    """A 0-d tensor of the default dtype.
+
+    >>> import autograd_ff as af
+    >>> af.scalar_tensor(2)
+    tensor(2.)
+    """
     return _finish(np.asarray(value, dtype=get_default_dtype() if dtype is None else as_dtype(dtype)), requires_grad)
 
 
@@ -120,12 +136,19 @@ def _array_of(data: Any, dtype: Any) -> np.ndarray:
             raise DtypeError(f"a masked array has values that are missing; fill it first: x.filled(0).{here()}")
         array = data
     elif isinstance(data, (bool, int, float, complex)) and not isinstance(data, np.generic):
-        return np.array(data, dtype=dtype_of(data) if wanted is None else wanted)
+        try:
+            return np.array(data, dtype=dtype_of(data) if wanted is None else wanted)
+        except OverflowError:
+            raise DtypeError(
+                f"{data} does not fit into {wanted or dtype_of(data)}; use a floating dtype.{here()}"
+            ) from None
     else:
         array = _array_from_sequence(data)
         if wanted is None and array.dtype.kind in "fc" and _first_number_is_python(data):
             wanted = dtype_of(0.0 if array.dtype.kind == "f" else 0j)
     _check_numbers(array)
+    if wanted is None and not array.dtype.isnative:  # bytes in another order would count as another dtype
+        wanted = as_dtype(array.dtype)
     return array if wanted is None else array.astype(wanted, copy=False)
 
 
@@ -221,7 +244,12 @@ def ones(*size: int | Sequence[int], dtype: Any = None, device: Any = None, requ
 
 
 def empty(*size: int | Sequence[int], dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-    """A tensor of the given shape whose values are whatever stood in the memory."""
+    """A tensor of the given shape whose values are whatever stood in the memory.
+
+    >>> import autograd_ff as af
+    >>> af.empty(2, 3).shape
+    (2, 3)
+    """
     return _finish(np.empty(shape_of(size), _float_or(dtype, device)), requires_grad)
 
 
@@ -247,17 +275,32 @@ def _float_or(dtype: Any, device: Any) -> np.dtype[Any]:
 
 
 def zeros_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-    """Zeros of the shape and dtype of ``input``."""
+    """Zeros of the shape and dtype of ``input``.
+
+    >>> import autograd_ff as af
+    >>> af.zeros_like(af.tensor([1, 2]))
+    tensor([0, 0])
+    """
     return _finish(np.zeros(input.shape, _same_or(input, dtype, device)), requires_grad)
 
 
 def ones_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-    """Ones of the shape and dtype of ``input``."""
+    """Ones of the shape and dtype of ``input``.
+
+    >>> import autograd_ff as af
+    >>> af.ones_like(af.tensor([1, 2]))
+    tensor([1, 1])
+    """
     return _finish(np.ones(input.shape, _same_or(input, dtype, device)), requires_grad)
 
 
 def empty_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-    """Memory of the shape and dtype of ``input``, not filled."""
+    """Memory of the shape and dtype of ``input``, not filled.
+
+    >>> import autograd_ff as af
+    >>> af.empty_like(af.tensor([1, 2])).dtype
+    dtype('int64')
+    """
     return _finish(np.empty(input.shape, _same_or(input, dtype, device)), requires_grad)
 
 
@@ -279,7 +322,12 @@ def _same_or(input: Tensor, dtype: Any, device: Any) -> np.dtype[Any]:
 
 
 def new_tensor(input: Tensor, data: Any, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
-    """``data`` as a tensor with the dtype of ``input``."""
+    """``data`` as a tensor with the dtype of ``input``.
+
+    >>> import autograd_ff as af
+    >>> af.zeros(2, dtype=af.float64).new_tensor([1, 2]).dtype
+    dtype('float64')
+    """
     return tensor(data, dtype=input.dtype if dtype is None else dtype, requires_grad=requires_grad)
 
 
@@ -294,23 +342,46 @@ def new_zeros(input: Tensor, *size: int | Sequence[int], dtype: Any = None, requ
 
 
 def new_ones(input: Tensor, *size: int | Sequence[int], dtype: Any = None, requires_grad: bool = False) -> Tensor:
-    """Ones of the given shape with the dtype of ``input``."""
+    """Ones of the given shape with the dtype of ``input``.
+
+    >>> import autograd_ff as af
+    >>> af.tensor([1, 2]).new_ones(3)
+    tensor([1, 1, 1])
+    """
     return _finish(np.ones(shape_of(size), _same_or(input, dtype, None)), requires_grad)
 
 
 def new_empty(input: Tensor, *size: int | Sequence[int], dtype: Any = None, requires_grad: bool = False) -> Tensor:
-    """Memory for the given shape with the dtype of ``input``, not filled."""
+    """Memory for the given shape with the dtype of ``input``, not filled.
+
+    >>> import autograd_ff as af
+    >>> af.tensor([1, 2]).new_empty(3).dtype
+    dtype('int64')
+    """
     return _finish(np.empty(shape_of(size), _same_or(input, dtype, None)), requires_grad)
 
 
 def new_full(
     input: Tensor, size: int | Sequence[int], fill_value: Any, *, dtype: Any = None, requires_grad: bool = False
 ) -> Tensor:
-    """``fill_value`` everywhere, with the dtype of ``input``."""
+    """``fill_value`` everywhere, with the dtype of ``input``.
+
+    >>> import autograd_ff as af
+    >>> af.tensor([1.0, 2.0]).new_full((3,), 7)
+    tensor([7., 7., 7.])
+    """
     return full(size, fill_value, dtype=_same_or(input, dtype, None), requires_grad=requires_grad)
 
 
 # ---------------------------------------------------------------- counted off
+
+
+def _number(value: Any, what: str) -> Any:
+    """One number, given as such or as a tensor or array of one element."""
+    found = value.item() if hasattr(value, "item") else value
+    if not isinstance(found, (int, float)):
+        raise DtypeError(f"{what} counts with numbers, got {value!r}{here()}")
+    return found
 
 
 def arange(
@@ -327,7 +398,7 @@ def arange(
     check_device(device)
     if end is None:
         start, end = 0, start
-    start, end, step = (one.item() if hasattr(one, "item") else one for one in (start, end, step))
+    start, end, step = (_number(one, "arange") for one in (start, end, step))
     if step == 0:
         raise ShapeError(f"arange cannot count in steps of 0{here()}")
     if (end - start) * step < 0:
@@ -348,7 +419,7 @@ def linspace(
     >>> af.linspace(0, 1, 3)
     tensor([0.0, 0.5, 1.0])
     """
-    start, end = (one.item() if hasattr(one, "item") else one for one in (start, end))
+    start, end = (_number(one, "linspace") for one in (start, end))
     if steps < 0:
         raise ShapeError(f"linspace cannot make {steps} numbers{here()}")
     return _finish(np.linspace(start, end, steps).astype(_float_or(dtype, device)), requires_grad)

@@ -42,7 +42,7 @@ def as_dtype(dtype: Any) -> np.dtype[Any]:
         found = None
     if found is None or dtype is None or found.kind not in "buifc":
         raise DtypeError(f"{dtype!r} is no dtype of a Tensor; use af.float32, af.int64, af.bool, ….{here()}")
-    return found
+    return found if found.isnative else np.dtype(found.type)
 
 
 def dtype_of(value: Any) -> np.dtype[Any]:

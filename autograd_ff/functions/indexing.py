@@ -462,7 +462,14 @@ def tril(input: Tensor, diagonal: int = 0) -> Tensor:
 
 
 def triu(input: Tensor, diagonal: int = 0) -> Tensor:
-    """The upper triangle of matrices (…, n, m): zeros below the diagonal with the given offset."""
+    """The upper triangle of matrices (…, n, m): zeros below the diagonal with the given offset.
+
+    >>> import autograd_ff as af
+    >>> af.triu(af.ones(3, 3))
+    tensor([[1., 1., 1.],
+            [0., 1., 1.],
+            [0., 0., 1.]])
+    """
     return apply(rules.triu, (input,), {"k": diagonal})
 
 

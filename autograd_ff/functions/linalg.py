@@ -10,6 +10,7 @@ from ..errors import DtypeError, ShapeError
 from ..kernels import linear as linear_kernel
 from ..rules import linalg as rules
 from .composition import composed
+from .operands import check_tensors
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -34,6 +35,7 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
 
 
 def _check_dims(what: str, *expected: tuple[Any, int]) -> None:
+    check_tensors(what, *(value for value, _ in expected))
     for value, ndim in expected:
         if value.array.ndim != ndim:
             shapes = " and ".join(str(one.shape) for one, _ in expected)
@@ -176,6 +178,7 @@ def einsum(equation: str, *operands: Tensor | Sequence[Tensor]) -> Tensor:
         given = tuple(operands[0])
     if not given:
         raise ShapeError(f"einsum of no tensors at all{here()}")
+    check_tensors("einsum", *given)
     return apply(rules.einsum, given, {"subscripts": rules.explicit(equation, [one.array.ndim for one in given])})
 
 

@@ -8,12 +8,11 @@ predictions (32, 1) against targets (32,) quietly train on 32 x 32 wrong pairs.
 from __future__ import annotations
 
 import math
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..engine import TensorCore, apply, here, scope
+from ..engine import TensorCore, apply, here, scope, warn
 from ..engine.tensor import note_read
 from ..errors import DtypeError, ShapeError
 from ..kernels.cross_entropy import cross_entropy as kernel
@@ -33,9 +32,10 @@ _INT64 = np.dtype(np.int64)
 # ---------------------------------------------------------------- what they share
 
 
-def _check_reduction(reduction: Any, size_average: Any, reduce: Any, more: tuple[str, ...] = ()) -> str:
+def check_reduction(reduction: Any, size_average: Any, reduce: Any, more: tuple[str, ...] = ()) -> str:
+    """The reduction that is meant, one of the three or of ``more``; the other two arguments are its old names."""
     if size_average is not None or reduce is not None:  # what PyTorch had before `reduction`
-        warnings.warn("size_average and reduce are old names; use reduction='mean', 'sum' or 'none'.", stacklevel=4)
+        warn("size_average and reduce are old names; use reduction='mean', 'sum' or 'none'.")
         if reduce is not None and not reduce:
             return "none"
         return "sum" if size_average is not None and not size_average else "mean"
@@ -50,6 +50,10 @@ def _shape(value: Any) -> tuple[int, ...]:
 
 
 def _check_shapes(name: str, input: Any, target: Any) -> None:
+    if input is None or target is None:
+        raise DtypeError(
+            f"{name} compares two Tensors, and its {'input' if input is None else 'target'} is None.{here()}"
+        )
     first, second = _shape(input), _shape(target)
     if first != second:
         raise ShapeError(
@@ -117,7 +121,7 @@ def mse_loss(
     >>> mse_loss(af.tensor([1.0, 2.0]), af.tensor([1.0, 4.0])).item()
     2.0
     """
-    reduction = _check_reduction(reduction, size_average, reduce)
+    reduction = check_reduction(reduction, size_average, reduce)
     _check_shapes("mse_loss", input, target)
     if weight is None:
         return apply(losses.mse, (input, target), {"reduction": reduction})
@@ -147,7 +151,7 @@ def l1_loss(
     >>> l1_loss(af.tensor([1.0, 2.0]), af.tensor([1.0, 4.0])).item()
     1.0
     """
-    reduction = _check_reduction(reduction, size_average, reduce)
+    reduction = check_reduction(reduction, size_average, reduce)
     _check_shapes("l1_loss", input, target)
     with scope("composite", "l1_loss", "l1_loss"):
         loss = apply(elementwise.absolute, (apply(elementwise.subtract, (input, target)),))
@@ -175,7 +179,7 @@ def smooth_l1_loss(
     >>> smooth_l1_loss(af.tensor([0.5, 3.0]), af.tensor([0.0, 0.0]), reduction="none").tolist()
     [0.125, 2.5]
     """
-    reduction = _check_reduction(reduction, size_average, reduce)
+    reduction = check_reduction(reduction, size_average, reduce)
     if beta < 0:
         raise ShapeError(f"smooth_l1_loss needs beta >= 0, got {beta}{here()}")
     _check_shapes("smooth_l1_loss", input, target)
@@ -207,7 +211,7 @@ def huber_loss(
     >>> huber_loss(af.tensor([0.5, 3.0]), af.tensor([0.0, 0.0]), reduction="none", delta=2.0).tolist()
     [0.125, 4.0]
     """
-    reduction = _check_reduction(reduction, None, None)
+    reduction = check_reduction(reduction, None, None)
     if delta <= 0:
         raise ShapeError(f"huber_loss needs delta > 0, got {delta}{here()}")
     _check_shapes("huber_loss", input, target)
@@ -241,7 +245,7 @@ def binary_cross_entropy(
     >>> binary_cross_entropy(af.tensor([0.5, 0.5]), af.tensor([0.0, 1.0]))
     tensor(0.6931)
     """
-    reduction = _check_reduction(reduction, size_average, reduce)
+    reduction = check_reduction(reduction, size_average, reduce)
     _check_shapes("binary_cross_entropy", input, target)
     with scope("composite", "binary_cross_entropy", "binary_cross_entropy"):
         loss = apply(losses.binary_cross_entropy, (input, target))
@@ -270,7 +274,7 @@ def binary_cross_entropy_with_logits(
     tensor([0.6931, 0.0000])
     """
     name = "binary_cross_entropy_with_logits"
-    reduction = _check_reduction(reduction, size_average, reduce)
+    reduction = check_reduction(reduction, size_average, reduce)
     _check_shapes(name, input, target)
     with scope("composite", name, name):
         if pos_weight is None:
@@ -324,7 +328,7 @@ def cross_entropy(
     old_names = size_average is not None or reduce is not None
     if weight is None and not label_smoothing and not old_names and _is_plain(input, target, ignore_index, reduction):
         return apply(kernel, (input, target), {"reduction": reduction})
-    reduction = _check_reduction(reduction, size_average, reduce)
+    reduction = check_reduction(reduction, size_average, reduce)
     if not 0 <= label_smoothing <= 1:
         raise ShapeError(f"label_smoothing lies in [0, 1], got {label_smoothing}{here()}")
     with scope("composite", "cross_entropy", "cross_entropy"):
@@ -366,7 +370,7 @@ def nll_loss(
     >>> nll_loss(af.tensor([[-0.5, -1.0]]), af.tensor([1])).item()
     1.0
     """
-    reduction = _check_reduction(reduction, size_average, reduce)
+    reduction = check_reduction(reduction, size_average, reduce)
     with scope("composite", "nll_loss", "nll_loss"):
         _array("nll_loss", "input", input)
         _array("nll_loss", "target", target)
@@ -532,7 +536,7 @@ def kl_div(
     >>> kl_div(p.log(), p, reduction="batchmean").item()
     0.0
     """
-    reduction = _check_reduction(reduction, size_average, reduce, ("batchmean",))
+    reduction = check_reduction(reduction, size_average, reduce, ("batchmean",))
     _check_shapes("kl_div", input, target)
     with scope("composite", "kl_div", "kl_div"):
         if log_target:

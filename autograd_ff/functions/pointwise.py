@@ -48,7 +48,12 @@ def add(input: Operand, other: Operand, *, alpha: float = 1) -> Tensor:
 
 
 def sub(input: Operand, other: Operand, *, alpha: float = 1) -> Tensor:
-    """``input - alpha * other``."""
+    """``input - alpha * other``.
+
+    >>> import autograd_ff as af
+    >>> af.sub(af.tensor([1.0, 2.0]), af.tensor([10.0]), alpha=2)
+    tensor([-19., -18.])
+    """
     if alpha == 1:
         return apply(elementwise.subtract, (input, other))
     with scope("composite", "sub", "sub"):
@@ -56,7 +61,13 @@ def sub(input: Operand, other: Operand, *, alpha: float = 1) -> Tensor:
 
 
 def mul(input: Operand, other: Operand) -> Tensor:
-    """``input * other``."""
+    """``input * other``.
+
+    >>> import autograd_ff as af
+    >>> af.mul(af.tensor([1.0, 2.0]), af.tensor([[1.0], [10.0]]))
+    tensor([[ 1.,  2.],
+            [10., 20.]])
+    """
     return apply(elementwise.multiply, (input, other))
 
 
@@ -88,7 +99,12 @@ def div(input: Operand, other: Operand, *, rounding_mode: str | None = None) -> 
 
 
 def floor_divide(input: Operand, other: Operand) -> Tensor:
-    """``input / other``, rounded down; its gradient is 0."""
+    """``input / other``, rounded down; its gradient is 0.
+
+    >>> import autograd_ff as af
+    >>> af.floor_divide(af.tensor([-7, 7]), 2)
+    tensor([-4,  3])
+    """
     return apply(elementwise.floor_divide, (input, other))
 
 
@@ -103,7 +119,12 @@ def remainder(input: Operand, other: Operand) -> Tensor:
 
 
 def fmod(input: Operand, other: Operand) -> Tensor:
-    """``input - other * trunc(input / other)``: the remainder with the dividend's sign, as in C."""
+    """``input - other * trunc(input / other)``: the remainder with the dividend's sign, as in C.
+
+    >>> import autograd_ff as af
+    >>> af.fmod(af.tensor([-3.0, 3.0]), 2)
+    tensor([-1.,  1.])
+    """
     return apply(elementwise.fmod, (input, other))
 
 
@@ -134,32 +155,68 @@ def pow(input: Operand, exponent: Operand) -> Tensor:
 
 
 def atan2(input: Operand, other: Operand) -> Tensor:
-    """The angle of the point (``other``, ``input``), in (-π, π]."""
+    """The angle of the point (``other``, ``input``), in (-π, π].
+
+    >>> import autograd_ff as af
+    >>> af.atan2(af.tensor([0.0, 1.0, -1.0]), af.tensor([1.0, 0.0, 0.0]))
+    tensor([ 0.0000,  1.5708, -1.5708])
+    """
     return apply(elementwise.arctan2, (input, other))
 
 
 def hypot(input: Operand, other: Operand) -> Tensor:
-    """``sqrt(input² + other²)``, without overflow in between."""
+    """``sqrt(input² + other²)``, without overflow in between.
+
+    >>> import autograd_ff as af
+    >>> af.hypot(af.tensor(3e30), af.tensor(4e30))
+    tensor(5.e+30)
+    """
     return apply(elementwise.hypot, (input, other))
 
 
 def logaddexp(input: Operand, other: Operand) -> Tensor:
-    """``log(exp(input) + exp(other))``, without overflow."""
+    """``log(exp(input) + exp(other))``, without overflow.
+
+    >>> import autograd_ff as af
+    >>> af.logaddexp(af.tensor(1000.0), af.tensor(1000.0))
+    tensor(1000.6932)
+    """
     return apply(elementwise.logaddexp, (input, other))
 
 
 def xlogy(input: Operand, other: Operand) -> Tensor:
-    """``input * log(other)``, and 0 where the input is 0."""
+    """``input * log(other)``, and 0 where the input is 0.
+
+    >>> import autograd_ff as af
+    >>> af.xlogy(af.tensor([0.0, 2.0]), af.tensor([0.0, 3.0]))
+    tensor([0.0000, 2.1972])
+    """
     return apply(special.xlogy, (input, other))
 
 
 def maximum(input: Operand, other: Operand) -> Tensor:
-    """The larger of two elements, NaN where one is; where both are equal each gets half of the gradient."""
+    """The larger of two elements, NaN where one is; where both are equal each gets half of the gradient.
+
+    >>> import autograd_ff as af
+    >>> x = af.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    >>> y = af.maximum(x, af.tensor(2.0))
+    >>> y.sum().backward()
+    >>> y.tolist(), x.grad.tolist()
+    ([2.0, 2.0, 3.0], [0.0, 0.5, 1.0])
+    """
     return apply(elementwise.maximum, (input, other))
 
 
 def minimum(input: Operand, other: Operand) -> Tensor:
-    """The smaller of two elements, NaN where one is; where both are equal each gets half of the gradient."""
+    """The smaller of two elements, NaN where one is; where both are equal each gets half of the gradient.
+
+    >>> import autograd_ff as af
+    >>> x = af.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    >>> y = af.minimum(x, af.tensor(2.0))
+    >>> y.sum().backward()
+    >>> y.tolist(), x.grad.tolist()
+    ([1.0, 2.0, 2.0], [1.0, 0.5, 0.0])
+    """
     return apply(elementwise.minimum, (input, other))
 
 
@@ -167,7 +224,12 @@ def minimum(input: Operand, other: Operand) -> Tensor:
 
 
 def neg(input: Tensor) -> Tensor:
-    """``-input``."""
+    """``-input``.
+
+    >>> import autograd_ff as af
+    >>> af.neg(af.tensor([1.0, -2.0]))
+    tensor([-1.,  2.])
+    """
     return apply(elementwise.negative, (input,))
 
 
@@ -182,17 +244,32 @@ def abs(input: Tensor) -> Tensor:
 
 
 def sign(input: Tensor) -> Tensor:
-    """-1, 0 or 1; its gradient is 0."""
+    """-1, 0 or 1; its gradient is 0.
+
+    >>> import autograd_ff as af
+    >>> af.sign(af.tensor([-2.0, 0.0, 3.0]))
+    tensor([-1.,  0.,  1.])
+    """
     return apply(elementwise.sign, (input,))
 
 
 def reciprocal(input: Tensor) -> Tensor:
-    """``1 / input``."""
+    """``1 / input``.
+
+    >>> import autograd_ff as af
+    >>> af.reciprocal(af.tensor([2.0, 4.0])).tolist()
+    [0.5, 0.25]
+    """
     return apply(elementwise.reciprocal, (input,))
 
 
 def square(input: Tensor) -> Tensor:
-    """``input * input``."""
+    """``input * input``.
+
+    >>> import autograd_ff as af
+    >>> af.square(af.tensor([2.0, -3.0]))
+    tensor([4., 9.])
+    """
     return apply(elementwise.square, (input,))
 
 
@@ -227,12 +304,22 @@ def exp(input: Tensor) -> Tensor:
 
 
 def exp2(input: Tensor) -> Tensor:
-    """2 to the power of the input."""
+    """2 to the power of the input.
+
+    >>> import autograd_ff as af
+    >>> af.exp2(af.tensor([0.0, 3.0]))
+    tensor([1., 8.])
+    """
     return apply(elementwise.exp2, (input,))
 
 
 def expm1(input: Tensor) -> Tensor:
-    """``exp(input) - 1``, exact for small numbers."""
+    """``exp(input) - 1``, exact for small numbers.
+
+    >>> import autograd_ff as af
+    >>> af.expm1(af.tensor(1e-10))
+    tensor(1.e-10)
+    """
     return apply(elementwise.expm1, (input,))
 
 
@@ -247,77 +334,152 @@ def log(input: Tensor) -> Tensor:
 
 
 def log2(input: Tensor) -> Tensor:
-    """The logarithm to base 2."""
+    """The logarithm to base 2.
+
+    >>> import autograd_ff as af
+    >>> af.log2(af.tensor([1.0, 8.0]))
+    tensor([0., 3.])
+    """
     return apply(elementwise.log2, (input,))
 
 
 def log10(input: Tensor) -> Tensor:
-    """The logarithm to base 10."""
+    """The logarithm to base 10.
+
+    >>> import autograd_ff as af
+    >>> af.log10(af.tensor([1.0, 100.0]))
+    tensor([0., 2.])
+    """
     return apply(elementwise.log10, (input,))
 
 
 def log1p(input: Tensor) -> Tensor:
-    """``log(1 + input)``, exact for small numbers."""
+    """``log(1 + input)``, exact for small numbers.
+
+    >>> import autograd_ff as af
+    >>> af.log1p(af.tensor(1e-10))
+    tensor(1.e-10)
+    """
     return apply(elementwise.log1p, (input,))
 
 
 def sin(input: Tensor) -> Tensor:
-    """The sine of radians."""
+    """The sine of radians.
+
+    >>> import autograd_ff as af
+    >>> af.sin(af.tensor([0.0, 1.0]))
+    tensor([0.0000, 0.8415])
+    """
     return apply(elementwise.sin, (input,))
 
 
 def cos(input: Tensor) -> Tensor:
-    """The cosine of radians."""
+    """The cosine of radians.
+
+    >>> import autograd_ff as af
+    >>> af.cos(af.tensor([0.0, 1.0]))
+    tensor([1.0000, 0.5403])
+    """
     return apply(elementwise.cos, (input,))
 
 
 def tan(input: Tensor) -> Tensor:
-    """The tangent of radians."""
+    """The tangent of radians.
+
+    >>> import autograd_ff as af
+    >>> af.tan(af.tensor([0.0, 1.0]))
+    tensor([0.0000, 1.5574])
+    """
     return apply(elementwise.tan, (input,))
 
 
 def asin(input: Tensor) -> Tensor:
-    """The inverse sine, in radians; NaN outside [-1, 1]."""
+    """The inverse sine, in radians; NaN outside [-1, 1].
+
+    >>> import autograd_ff as af
+    >>> af.asin(af.tensor([0.0, 1.0]))
+    tensor([0.0000, 1.5708])
+    """
     return apply(elementwise.arcsin, (input,))
 
 
 def acos(input: Tensor) -> Tensor:
-    """The inverse cosine, in radians; NaN outside [-1, 1]."""
+    """The inverse cosine, in radians; NaN outside [-1, 1].
+
+    >>> import autograd_ff as af
+    >>> af.acos(af.tensor([1.0, 0.0]))
+    tensor([0.0000, 1.5708])
+    """
     return apply(elementwise.arccos, (input,))
 
 
 def atan(input: Tensor) -> Tensor:
-    """The inverse tangent, in radians."""
+    """The inverse tangent, in radians.
+
+    >>> import autograd_ff as af
+    >>> af.atan(af.tensor([0.0, 1.0]))
+    tensor([0.0000, 0.7854])
+    """
     return apply(elementwise.arctan, (input,))
 
 
 def sinh(input: Tensor) -> Tensor:
-    """The hyperbolic sine."""
+    """The hyperbolic sine.
+
+    >>> import autograd_ff as af
+    >>> af.sinh(af.tensor([0.0, 1.0]))
+    tensor([0.0000, 1.1752])
+    """
     return apply(elementwise.sinh, (input,))
 
 
 def cosh(input: Tensor) -> Tensor:
-    """The hyperbolic cosine."""
+    """The hyperbolic cosine.
+
+    >>> import autograd_ff as af
+    >>> af.cosh(af.tensor([0.0, 1.0]))
+    tensor([1.0000, 1.5431])
+    """
     return apply(elementwise.cosh, (input,))
 
 
 def tanh(input: Tensor) -> Tensor:
-    """The hyperbolic tangent."""
+    """The hyperbolic tangent.
+
+    >>> import autograd_ff as af
+    >>> af.tanh(af.tensor([0.0, 1.0]))
+    tensor([0.0000, 0.7616])
+    """
     return apply(elementwise.tanh, (input,))
 
 
 def asinh(input: Tensor) -> Tensor:
-    """The inverse hyperbolic sine."""
+    """The inverse hyperbolic sine.
+
+    >>> import autograd_ff as af
+    >>> af.asinh(af.tensor([0.0, 1.0]))
+    tensor([0.0000, 0.8814])
+    """
     return apply(elementwise.arcsinh, (input,))
 
 
 def acosh(input: Tensor) -> Tensor:
-    """The inverse hyperbolic cosine; NaN below 1."""
+    """The inverse hyperbolic cosine; NaN below 1.
+
+    >>> import autograd_ff as af
+    >>> af.acosh(af.tensor([1.0, 2.0]))
+    tensor([0.000, 1.317])
+    """
     return apply(elementwise.arccosh, (input,))
 
 
 def atanh(input: Tensor) -> Tensor:
-    """The inverse hyperbolic tangent; NaN outside [-1, 1]."""
+    """The inverse hyperbolic tangent; NaN outside [-1, 1].
+
+    >>> import autograd_ff as af
+    >>> af.atanh(af.tensor([0.0, 0.5]))
+    tensor([0.0000, 0.5493])
+    """
     return apply(elementwise.arctanh, (input,))
 
 
@@ -332,12 +494,22 @@ def erf(input: Tensor) -> Tensor:
 
 
 def erfc(input: Tensor) -> Tensor:
-    """``1 - erf(input)``, exact where that is small."""
+    """``1 - erf(input)``, exact where that is small.
+
+    >>> import autograd_ff as af
+    >>> af.erfc(af.tensor([0.0, 1.0]))
+    tensor([1.0000, 0.1573])
+    """
     return apply(special.erfc, (input,))
 
 
 def erfinv(input: Tensor) -> Tensor:
-    """The inverse of `erf`."""
+    """The inverse of `erf`.
+
+    >>> import autograd_ff as af
+    >>> af.erfinv(af.tensor([0.0, 0.5, 1.0]))
+    tensor([0.0000, 0.4769,    inf])
+    """
     return apply(special.erfinv, (input,))
 
 
@@ -352,7 +524,12 @@ def lgamma(input: Tensor) -> Tensor:
 
 
 def digamma(input: Tensor) -> Tensor:
-    """The derivative of `lgamma`."""
+    """The derivative of `lgamma`.
+
+    >>> import autograd_ff as af
+    >>> af.digamma(af.tensor([1.0, 2.0]))
+    tensor([-0.5772,  0.4228])
+    """
     return apply(special.digamma, (input,))
 
 
@@ -367,12 +544,22 @@ def floor(input: Tensor) -> Tensor:
 
 
 def ceil(input: Tensor) -> Tensor:
-    """The smallest whole number that is not below; its gradient is 0."""
+    """The smallest whole number that is not below; its gradient is 0.
+
+    >>> import autograd_ff as af
+    >>> af.ceil(af.tensor([-1.5, 1.5]))
+    tensor([-1.,  2.])
+    """
     return apply(elementwise.ceil, (input,))
 
 
 def trunc(input: Tensor) -> Tensor:
-    """The whole number next towards 0; its gradient is 0."""
+    """The whole number next towards 0; its gradient is 0.
+
+    >>> import autograd_ff as af
+    >>> af.trunc(af.tensor([-1.5, 1.5]))
+    tensor([-1.,  1.])
+    """
     return apply(elementwise.trunc, (input,))
 
 
@@ -387,13 +574,25 @@ def round(input: Tensor, *, decimals: int = 0) -> Tensor:
 
 
 def frac(input: Tensor) -> Tensor:
-    """``input - trunc(input)``."""
+    """``input - trunc(input)``.
+
+    >>> import autograd_ff as af
+    >>> af.frac(af.tensor([-1.5, 1.25])).tolist()
+    [-0.5, 0.25]
+    """
     with scope("composite", "frac", "frac"):
         return apply(elementwise.subtract, (input, apply(elementwise.trunc, (input,))))
 
 
 def logit(input: Tensor, eps: float | None = None) -> Tensor:
-    """``log(input / (1 - input))``, the inverse of `sigmoid`; with ``eps`` the input is first clamped to [eps, 1 - eps]."""
+    """``log(input / (1 - input))``, the inverse of `sigmoid`; with ``eps`` the input is first clamped to [eps, 1 - eps].
+
+    >>> import autograd_ff as af
+    >>> af.logit(af.tensor([0.5, 0.9]))
+    tensor([0.0000, 2.1972])
+    >>> af.logit(af.tensor([0.0, 1.0]), eps=0.1)
+    tensor([-2.1972,  2.1972])
+    """
     if eps is None:
         return apply(special.logit, (input,))
     with scope("composite", "logit", "logit"):
@@ -401,7 +600,12 @@ def logit(input: Tensor, eps: float | None = None) -> Tensor:
 
 
 def nan_to_num(input: Tensor, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Tensor:
-    """NaN and infinities replaced, by default by 0 and the largest and smallest numbers; the gradient there is 0."""
+    """NaN and infinities replaced, by default by 0 and the largest and smallest numbers; the gradient there is 0.
+
+    >>> import autograd_ff as af
+    >>> af.nan_to_num(af.tensor([1.0, af.nan, af.inf]), posinf=9.0)
+    tensor([1., 0., 9.])
+    """
     return apply(elementwise.nan_to_num, (input,), {"nan": nan, "posinf": posinf, "neginf": neginf})
 
 
@@ -445,14 +649,24 @@ def lerp(input: Tensor, end: Tensor, weight: Operand) -> Tensor:
 
 
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1) -> Tensor:
-    """``input + value * tensor1 * tensor2``."""
+    """``input + value * tensor1 * tensor2``.
+
+    >>> import autograd_ff as af
+    >>> af.addcmul(af.tensor([1.0, 2.0]), af.tensor([3.0, 4.0]), af.tensor([5.0, 6.0]), value=2)
+    tensor([31., 50.])
+    """
     with scope("composite", "addcmul", "addcmul"):
         product = apply(elementwise.multiply, (tensor1, tensor2))
         return apply(elementwise.add, (input, product if value == 1 else apply(elementwise.multiply, (product, value))))
 
 
 def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1) -> Tensor:
-    """``input + value * tensor1 / tensor2``."""
+    """``input + value * tensor1 / tensor2``.
+
+    >>> import autograd_ff as af
+    >>> af.addcdiv(af.tensor([1.0, 2.0]), af.tensor([6.0, 8.0]), af.tensor([2.0, 4.0]), value=2)
+    tensor([7., 6.])
+    """
     with scope("composite", "addcdiv", "addcdiv"):
         ratio = apply(elementwise.divide, (tensor1, tensor2))
         return apply(elementwise.add, (input, ratio if value == 1 else apply(elementwise.multiply, (ratio, value))))
@@ -504,6 +718,8 @@ def where(condition: Tensor | np.ndarray | bool, input: Any = None, other: Any =
         return tuple(wrap(index) for index in np.nonzero(array))
     if input is None or other is None:
         raise ShapeError(f"where takes a condition alone, or two values to choose from{here()}")
+    if not isinstance(input, (TensorCore, np.ndarray)) and not isinstance(other, (TensorCore, np.ndarray)):
+        input = np.asarray(input, result_type([input, other]))  # NumPy would make float64 of two Python numbers
     return apply(elementwise.where, (condition, input, other))
 
 

@@ -137,7 +137,12 @@ _DEFAULT.seed()
 
 
 def default_generator() -> Generator:
-    """The generator that is used where none is given. Unless seeded it starts somewhere else in each process."""
+    """The generator that is used where none is given. Unless seeded it starts somewhere else in each process.
+
+    >>> import autograd_ff as af
+    >>> af.default_generator() is af.manual_seed(0)
+    True
+    """
     return _DEFAULT
 
 
@@ -155,22 +160,49 @@ def manual_seed(seed: int) -> Generator:
 
 
 def seed() -> int:
-    """Seed the default generator from the operating system's randomness; returns the seed."""
+    """Seed the default generator from the operating system's randomness; returns the seed.
+
+    >>> import autograd_ff as af
+    >>> af.seed() == af.initial_seed()
+    True
+    """
     return _DEFAULT.seed()
 
 
 def initial_seed() -> int:
-    """The seed of the default generator."""
+    """The seed of the default generator.
+
+    >>> import autograd_ff as af
+    >>> _ = af.manual_seed(7)
+    >>> af.initial_seed()
+    7
+    """
     return _DEFAULT.initial_seed()
 
 
 def get_rng_state() -> Tensor:
-    """Where the default generator stands: see `Generator.get_state`."""
+    """Where the default generator stands: see `Generator.get_state`.
+
+    >>> import autograd_ff as af
+    >>> state = af.get_rng_state()
+    >>> first = af.rand(2)
+    >>> af.set_rng_state(state)
+    >>> af.equal(af.rand(2), first)
+    True
+    """
     return _DEFAULT.get_state()
 
 
 def set_rng_state(new_state: Tensor) -> None:
-    """Let the default generator go on from where `get_rng_state` was called."""
+    """Let the default generator go on from where `get_rng_state` was called.
+
+    >>> import autograd_ff as af
+    >>> state = af.get_rng_state()
+    >>> first = af.randn(2)
+    >>> af.set_rng_state(state)
+    >>> af.equal(af.randn(2), first)
+    True
+    """
     _DEFAULT.set_state(new_state)
 
 
@@ -286,7 +318,12 @@ def randperm(n: int, *, generator: Any = None, dtype: Any = None, device: Any = 
 def rand_like(
     input: Tensor, *, generator: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
-    """Uniform numbers from [0, 1) in the shape and dtype of ``input``."""
+    """Uniform numbers from [0, 1) in the shape and dtype of ``input``.
+
+    >>> import autograd_ff as af
+    >>> af.rand_like(af.zeros(2, 3)).shape
+    (2, 3)
+    """
     check_device(device)
     params = {"generator": source(generator), "shape": input.array.shape, "dtype": _floating(dtype, input.array.dtype)}
     return _finish(apply(rules.uniform, (None,), params), requires_grad)
@@ -295,7 +332,12 @@ def rand_like(
 def randn_like(
     input: Tensor, *, generator: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
-    """Normal numbers of mean 0 and variance 1 in the shape and dtype of ``input``."""
+    """Normal numbers of mean 0 and variance 1 in the shape and dtype of ``input``.
+
+    >>> import autograd_ff as af
+    >>> af.randn_like(af.zeros(2, 3)).shape
+    (2, 3)
+    """
     check_device(device)
     params = {"generator": source(generator), "shape": input.array.shape, "dtype": _floating(dtype, input.array.dtype)}
     return _finish(apply(rules.normal, (None,), params), requires_grad)
@@ -305,7 +347,13 @@ def randint_like(
     input: Tensor, low: int, high: int | None = None, *, generator: Any = None, dtype: Any = None, device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:  # fmt: skip
-    """Whole numbers in the shape and dtype of ``input``: ``randint_like(input, high)`` or ``(input, low, high)``."""
+    """Whole numbers in the shape and dtype of ``input``: ``randint_like(input, high)`` or ``(input, low, high)``.
+
+    >>> import autograd_ff as af
+    >>> x = af.randint_like(af.zeros(2, 3), 10)
+    >>> x.shape, x.dtype, bool((x < 10).all())
+    ((2, 3), dtype('float32'), True)
+    """
     low, high = (0, low) if high is None else (low, high)
     return randint(
         low, high, input.array.shape, generator=generator, device=device, requires_grad=requires_grad,

@@ -21,6 +21,7 @@ from .composition import composed
 from .conversion import convert
 from .dims import dim_of, dims_of
 from .dtypes import as_dtype
+from .operands import check_tensors
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -49,6 +50,7 @@ class MinAndMax(NamedTuple):
 
 def _axis(input: Tensor, dim: Any, what: str) -> Any:
     """``dim`` as NumPy's axis: an integer, a tuple, or None for all."""
+    check_tensors(what, input)
     if dim is None:
         return None
     ndim = input.array.ndim
@@ -108,6 +110,7 @@ def mean(
 
 
 def _check_floating(input: Tensor, what: str) -> None:
+    check_tensors(what, input)
     if input.array.dtype.kind not in "fc":
         raise DtypeError(
             f"{what} of a tensor of dtype {input.array.dtype} is not defined; it would have to be a floating one."
@@ -190,7 +193,12 @@ def amax(
 def amin(
     input: Tensor, dim: Dims = None, keepdim: bool = False, *, axis: Dims = None, keepdims: bool | None = None
 ) -> Tensor:
-    """The smallest element, of all or along ``dim``. Elements that tie share the gradient evenly."""
+    """The smallest element, of all or along ``dim``. Elements that tie share the gradient evenly.
+
+    >>> import autograd_ff as af
+    >>> af.amin(af.tensor([[1.0, 2.0], [4.0, 3.0]]), dim=1)
+    tensor([1., 3.])
+    """
     axes = _axis(input, dim if axis is None else axis, "amin")
     return apply(rules.amin, (input,), {"axis": axes, "keepdims": keepdim if keepdims is None else keepdims})
 
@@ -224,7 +232,12 @@ def argmin(
     input: Tensor, dim: int | None = None, keepdim: bool = False, *, axis: int | None = None,
     keepdims: bool | None = None,
 ) -> Tensor:  # fmt: skip
-    """The index of the first smallest element, in the flattened tensor or along ``dim``."""
+    """The index of the first smallest element, in the flattened tensor or along ``dim``.
+
+    >>> import autograd_ff as af
+    >>> af.argmin(af.tensor([[1.0, 2.0], [4.0, 3.0]]), dim=1)
+    tensor([0, 1])
+    """
     axes = _one_axis(input, dim if axis is None else axis, "argmin")
     return apply(rules.argmin, (input,), {"axis": axes, "keepdims": keepdim if keepdims is None else keepdims})
 
@@ -261,7 +274,13 @@ def min(
     input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = None, axis: int | None = None,
     keepdims: bool | None = None,
 ) -> Any:  # fmt: skip
-    """The smallest element; or, with ``dim``, the smallest ones along it and their indices; or of two tensors. See `max`."""
+    """The smallest element; or, with ``dim``, the smallest ones along it and their indices; or of two tensors. See `max`.
+
+    >>> import autograd_ff as af
+    >>> values, indices = af.min(af.tensor([[1.0, 2.0], [4.0, 3.0]]), 1)
+    >>> values, indices
+    (tensor([1., 3.]), tensor([0, 1]))
+    """
     return _extreme(input, dim if axis is None else axis, keepdim if keepdims is None else keepdims, other, "min")
 
 
@@ -364,13 +383,23 @@ def _moment(
 
 @composed
 def var_mean(input: Tensor, dim: Dims = None, *, correction: float = 1, keepdim: bool = False) -> tuple[Tensor, Tensor]:
-    """`var` and `mean` at once."""
+    """`var` and `mean` at once.
+
+    >>> import autograd_ff as af
+    >>> af.var_mean(af.tensor([1.0, 2.0, 3.0]))
+    (tensor(1.), tensor(2.))
+    """
     return var(input, dim, keepdim=keepdim, correction=correction), mean(input, dim, keepdim)
 
 
 @composed
 def std_mean(input: Tensor, dim: Dims = None, *, correction: float = 1, keepdim: bool = False) -> tuple[Tensor, Tensor]:
-    """`std` and `mean` at once."""
+    """`std` and `mean` at once.
+
+    >>> import autograd_ff as af
+    >>> af.std_mean(af.tensor([1.0, 2.0, 3.0]))
+    (tensor(1.), tensor(2.))
+    """
     return std(input, dim, keepdim=keepdim, correction=correction), mean(input, dim, keepdim)
 
 

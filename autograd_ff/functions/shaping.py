@@ -7,7 +7,7 @@ memory of their input where that is possible.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from ..rules import indexing as index_rules
 from ..rules import shaping as rules
 from .composition import composed
 from .dims import dim_of, dims_of, integers_of
+from .operands import check_tensors
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -68,13 +69,23 @@ def view(input: Tensor, *shape: int | Sequence[int]) -> Tensor:
 
 
 def reshape_as(input: Tensor, other: Tensor) -> Tensor:
-    """`reshape` to the shape of another tensor."""
+    """`reshape` to the shape of another tensor.
+
+    >>> import autograd_ff as af
+    >>> af.arange(6).reshape_as(af.zeros(2, 3)).shape
+    (2, 3)
+    """
     return apply(rules.reshape, (input,), {"shape": other.array.shape})
 
 
 @composed
 def view_as(input: Tensor, other: Tensor) -> Tensor:
-    """`view` in the shape of another tensor."""
+    """`view` in the shape of another tensor.
+
+    >>> import autograd_ff as af
+    >>> af.arange(6).view_as(af.zeros(2, 3)).shape
+    (2, 3)
+    """
     return view(input, *other.array.shape)
 
 
@@ -96,7 +107,12 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
 
 
 def ravel(input: Tensor) -> Tensor:
-    """All elements in one dimension."""
+    """All elements in one dimension.
+
+    >>> import autograd_ff as af
+    >>> af.ravel(af.tensor([[1, 2], [3, 4]]))
+    tensor([1, 2, 3, 4])
+    """
     return apply(rules.reshape, (input,), {"shape": (input.array.size,)})
 
 
@@ -190,12 +206,22 @@ def t(input: Tensor) -> Tensor:
 
 
 def reversed_dims(input: Tensor) -> Tensor:
-    """The dimensions in reverse order (``x.T``)."""
+    """The dimensions in reverse order (``x.T``).
+
+    >>> import autograd_ff as af
+    >>> af.ones(2, 3).T.shape
+    (3, 2)
+    """
     return apply(rules.transpose, (input,), {"axes": None})
 
 
 def matrix_transpose(input: Tensor) -> Tensor:
-    """The last two dimensions exchanged (``x.mT``)."""
+    """The last two dimensions exchanged (``x.mT``).
+
+    >>> import autograd_ff as af
+    >>> af.ones(4, 2, 3).mT.shape
+    (4, 3, 2)
+    """
     if input.array.ndim < 2:
         raise DimensionError(f"a matrix transpose needs two dimensions, this tensor has shape {input.shape}{here()}")
     return apply(rules.swapaxes, (input,), {"axis1": -2, "axis2": -1})
@@ -252,7 +278,12 @@ def expand(input: Tensor, *sizes: int | Sequence[int]) -> Tensor:
 
 @composed
 def expand_as(input: Tensor, other: Tensor) -> Tensor:
-    """`expand` to the shape of another tensor."""
+    """`expand` to the shape of another tensor.
+
+    >>> import autograd_ff as af
+    >>> af.tensor([[1], [2]]).expand_as(af.zeros(2, 3)).tolist()
+    [[1, 1, 1], [2, 2, 2]]
+    """
     return expand(input, other.array.shape)
 
 
@@ -294,9 +325,12 @@ def broadcast_shape(*shapes: tuple[int, ...]) -> tuple[int, ...]:
 def _sequence(tensors: Any, what: str) -> tuple[Any, ...]:
     if isinstance(tensors, TensorCore):
         raise DtypeError(f"{what} takes a list or tuple of tensors, got one Tensor{here()}")
+    if not isinstance(tensors, Iterable):
+        raise DtypeError(f"{what} takes a list or tuple of tensors, got {tensors!r}{here()}")
     given = tuple(tensors)
     if not given:
         raise ShapeError(f"{what} of no tensors at all{here()}")
+    check_tensors(what, *given)
     return given
 
 
@@ -341,14 +375,24 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 
 @composed
 def hstack(tensors: Sequence[Tensor]) -> Tensor:
-    """Tensors side by side: along dimension 1, vectors along dimension 0."""
+    """Tensors side by side: along dimension 1, vectors along dimension 0.
+
+    >>> import autograd_ff as af
+    >>> af.hstack([af.tensor([[1], [2]]), af.tensor([[3], [4]])]).tolist()
+    [[1, 3], [2, 4]]
+    """
     given = [one if one.array.ndim else ravel(one) for one in _sequence(tensors, "hstack")]
     return cat(given, 0 if given[0].array.ndim == 1 else 1)
 
 
 @composed
 def vstack(tensors: Sequence[Tensor]) -> Tensor:
-    """Tensors below each other: along dimension 0, vectors as rows."""
+    """Tensors below each other: along dimension 0, vectors as rows.
+
+    >>> import autograd_ff as af
+    >>> af.vstack([af.tensor([1, 2]), af.tensor([3, 4])]).tolist()
+    [[1, 2], [3, 4]]
+    """
     given = _sequence(tensors, "vstack")
     return cat([one if one.array.ndim > 1 else reshape(one, (1, -1)) for one in given], 0)
 
@@ -465,13 +509,23 @@ def flip(input: Tensor, *which: int | Sequence[int], dims: int | Sequence[int] |
 
 @composed
 def fliplr(input: Tensor) -> Tensor:
-    """A copy with dimension 1 in reverse order."""
+    """A copy with dimension 1 in reverse order.
+
+    >>> import autograd_ff as af
+    >>> af.fliplr(af.tensor([[1, 2], [3, 4]])).tolist()
+    [[2, 1], [4, 3]]
+    """
     return flip(input, 1)
 
 
 @composed
 def flipud(input: Tensor) -> Tensor:
-    """A copy with dimension 0 in reverse order."""
+    """A copy with dimension 0 in reverse order.
+
+    >>> import autograd_ff as af
+    >>> af.flipud(af.tensor([[1, 2], [3, 4]])).tolist()
+    [[3, 4], [1, 2]]
+    """
     return flip(input, 0)
 
 

@@ -53,7 +53,12 @@ def _take(input: Any, indices: Any, axis: int) -> Any:
 
 @composed
 def msort(input: Tensor) -> Tensor:
-    """The elements in ascending order along dimension 0."""
+    """The elements in ascending order along dimension 0.
+
+    >>> import autograd_ff as af
+    >>> af.msort(af.tensor([[3, 1], [2, 4]])).tolist()
+    [[2, 1], [3, 4]]
+    """
     return sort(input, 0).values
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -11,9 +12,10 @@ from .. import engine
 from ..engine import TensorCore, apply, get_default_dtype, here, wrap
 from ..engine.inplace import update
 from ..engine.node import HookHandle, Leaf, Node, add_hook, hooks_of
+from ..engine.site import at
 from ..engine.tensor import note_read
 from ..engine.versions import version
-from ..errors import DtypeError, GraphError, ShapeError
+from ..errors import DimensionError, DtypeError, GraphError, ShapeError
 from ..rules import elementwise
 from ..rules import indexing as index_rules
 from ..rules import linalg as product_rules
@@ -22,6 +24,7 @@ from . import creation, indexing, linalg, reductions, shaping, sorting
 from .activations import Activations
 from .comparison import Comparison
 from .conversion import Conversions
+from .dims import dim_of
 from .inplace import InPlace
 from .pointwise import Pointwise, power_of
 from .random import Random
@@ -29,7 +32,7 @@ from .random import Random
 __all__ = ["Tensor"]
 
 
-def _binary(op: engine.Op, doc: str) -> Any:
+def _binary(op: engine.Op, doc: str) -> Callable[[Any, Any], Tensor]:
     def method(self: Any, other: Any) -> Any:
         if not isinstance(other, (TensorCore, np.ndarray, float, int, np.generic, list, tuple)):
             return NotImplemented
@@ -39,7 +42,7 @@ def _binary(op: engine.Op, doc: str) -> Any:
     return method
 
 
-def _reflected(op: engine.Op, doc: str) -> Any:
+def _reflected(op: engine.Op, doc: str) -> Callable[[Any, Any], Tensor]:
     def method(self: Any, other: Any) -> Any:
         if not isinstance(other, (np.ndarray, float, int, np.generic, list, tuple)):
             return NotImplemented
@@ -49,7 +52,7 @@ def _reflected(op: engine.Op, doc: str) -> Any:
     return method
 
 
-def _in_place(op: engine.Op, doc: str) -> Any:
+def _in_place(op: engine.Op, doc: str) -> Callable[[Any, Any], Tensor]:
     def method(self: Any, other: Any) -> Any:
         return update(op, self, (other,))
 
@@ -140,6 +143,10 @@ class Tensor(Pointwise, Comparison, InPlace, Activations, Random, Conversions):
     @data.setter
     def data(self, value: Any) -> None:
         array = value.array if isinstance(value, TensorCore) else np.asarray(value)
+        if array.dtype.kind not in "buifc" or (self.node is not None and array.dtype.kind not in "fc"):
+            found = array.dtype if array.dtype.kind in "buifc" else f"a {type(value).__name__}"
+            needed = "numbers" if self.node is None else "floating numbers, for it requires grad"
+            raise DtypeError(f"the data of this tensor must be {needed}, got {found}.{here()}")
         self.array = array
         self.view_of = None
         if isinstance(self.node, Leaf):
@@ -151,7 +158,11 @@ class Tensor(Pointwise, Comparison, InPlace, Activations, Random, Conversions):
 
     def size(self, dim: int | None = None) -> Any:
         """The shape, or one side of it."""
-        return self.shape if dim is None else self.shape[dim]
+        if dim is None:
+            return self.shape
+        if not self.array.ndim:
+            raise DimensionError(f"size: a 0-d tensor has no dimension {dim}{here()}")
+        return self.shape[dim_of(dim, self.array.ndim, "size")]
 
     def dim(self) -> int:
         """The number of dimensions."""
@@ -190,6 +201,33 @@ class Tensor(Pointwise, Comparison, InPlace, Activations, Random, Conversions):
 
     __hash__ = object.__hash__
 
+    # ---------------------------------------------------------------- copies of the object
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """For ``copy.copy`` and pickle: a leaf with these numbers; neither the graph nor ``.grad`` goes with it."""
+        return _rebuild, (type(self), self.array, self.requires_grad), _attributes(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        """A leaf on memory of its own, its ``.grad`` copied too.
+
+        Raises:
+            GraphError: the tensor was computed; a copy of it would leave the graph silently.
+        """
+        if not self.is_leaf:
+            raise GraphError(
+                "only leaves can be copied deeply, and this tensor is the result of "
+                f"{self.node.op.name}{at(self.node.site)}{here()}\n"  # type: ignore[union-attr]
+                "  Copy x.detach() for its value alone, or use x.clone(), which is recorded."
+            )
+        copied = memo[id(self)] = _rebuild(type(self), self.array.copy(), self.requires_grad)
+        state = copy.deepcopy(_attributes(self), memo)
+        for name, value in state[1].items() if state else ():
+            setattr(copied, name, value)
+        if state and state[0]:
+            copied.__dict__.update(state[0])
+        copied._grad = copy.deepcopy(self._grad, memo)
+        return copied
+
     # ---------------------------------------------------------------- gradients
 
     def backward(
@@ -219,7 +257,8 @@ class Tensor(Pointwise, Comparison, InPlace, Activations, Random, Conversions):
         """
         from ..autograd.differentiate import backward
 
-        backward(self, gradient, retain_graph=retain_graph, create_graph=create_graph, inputs=inputs)
+        given = None if gradient is None else (gradient,)  # a list here is one gradient, not several
+        backward(self, given, retain_graph=retain_graph, create_graph=create_graph, inputs=inputs)
 
     def detach(self) -> Tensor:
         """A Tensor on the same memory, cut from the graph."""
@@ -259,6 +298,8 @@ class Tensor(Pointwise, Comparison, InPlace, Activations, Random, Conversions):
         """
         if self.node is None:
             raise GraphError(f"this tensor does not require grad, so there is no gradient to hook.{here()}")
+        if not callable(hook):
+            raise DtypeError(f"a hook is a function of the gradient, got {hook!r}{here()}")
         return add_hook(self.node, hook)
 
     def register_post_accumulate_grad_hook(self, hook: Callable[[Tensor], None]) -> HookHandle:
@@ -290,9 +331,7 @@ class Tensor(Pointwise, Comparison, InPlace, Activations, Random, Conversions):
 
     def __bool__(self) -> bool:
         if self.array.size != 1:
-            raise ShapeError(
-                f"the truth of a tensor of shape {self.shape} is ambiguous; use .any() or .all(){here()}"
-            )
+            raise ShapeError(f"the truth of a tensor of shape {self.shape} is ambiguous; use .any() or .all(){here()}")
         note_read(self, "bool")
         return bool(self.array.item())
 
@@ -353,8 +392,8 @@ class Tensor(Pointwise, Comparison, InPlace, Activations, Random, Conversions):
     __itruediv__ = _in_place(elementwise.divide, "``self /= other`` in place.")
     __ipow__ = _in_place(elementwise.power, "``self **= other`` in place.")
 
-    __eq__ = _binary(engine.OPS["equal"], "Elementwise ``self == other``.")
-    __ne__ = _binary(engine.OPS["not_equal"], "Elementwise ``self != other``.")
+    __eq__ = _binary(engine.OPS["equal"], "Elementwise ``self == other``.")  # type: ignore[assignment]
+    __ne__ = _binary(engine.OPS["not_equal"], "Elementwise ``self != other``.")  # type: ignore[assignment]
     __lt__ = _binary(engine.OPS["less"], "Elementwise ``self < other``.")
     __le__ = _binary(engine.OPS["less_equal"], "Elementwise ``self <= other``.")
     __gt__ = _binary(engine.OPS["greater"], "Elementwise ``self > other``.")
@@ -493,6 +532,27 @@ class Tensor(Pointwise, Comparison, InPlace, Activations, Random, Conversions):
     tile = shaping.tile
     repeat = shaping.repeat
     repeat_interleave = shaping.repeat_interleave
+
+
+def _rebuild(kind: type[Tensor], array: np.ndarray, requires_grad: bool) -> Any:
+    """A leaf of this class, made without calling its ``__init__``."""
+    made = kind.__new__(kind)
+    made.array = array
+    made.node = None
+    made._grad = None
+    made.view_of = None
+    made.requires_grad = requires_grad
+    return made
+
+
+def _attributes(tensor: Tensor) -> tuple[dict[str, Any] | None, dict[str, Any]] | None:
+    """What subclasses added, as pickle wants it: the contents of ``__dict__`` and of their slots."""
+    names = [
+        name for kind in type(tensor).__mro__ if kind not in Tensor.__mro__ for name in vars(kind).get("__slots__", ())
+    ]
+    slots = {name: getattr(tensor, name) for name in names if hasattr(tensor, name)}
+    contents = getattr(tensor, "__dict__", None)
+    return (contents, slots) if contents or slots else None
 
 
 engine.set_tensor_class(Tensor)

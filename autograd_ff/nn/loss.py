@@ -6,11 +6,9 @@ unequal shapes, with a warning at best, these raise: (32, 1) against (32,) would
 
 from __future__ import annotations
 
-import warnings
-from typing import Any
+from typing import Any, ClassVar
 
-from ..engine import here
-from ..errors import ShapeError
+from ..functions.losses import check_reduction
 from ..functions.tensor import Tensor
 from . import functional as F
 from .module import Module
@@ -22,15 +20,11 @@ __all__ = [
 
 
 class _Loss(Module):
+    further_reductions: ClassVar[tuple[str, ...]] = ()
+
     def __init__(self, size_average: Any = None, reduce: Any = None, reduction: str = "mean") -> None:
         super().__init__()
-        if size_average is not None or reduce is not None:  # what PyTorch had before `reduction`
-            warnings.warn("size_average and reduce are old names; use reduction='mean', 'sum' or 'none'.", stacklevel=3)
-            summed = "sum" if size_average is False else "mean"
-            reduction = "none" if reduce is False else summed
-        if reduction not in ("none", "mean", "sum", "batchmean"):
-            raise ShapeError(f"reduction is 'none', 'mean' or 'sum', not {reduction!r}.{here()}")
-        self.reduction = reduction
+        self.reduction = check_reduction(reduction, size_average, reduce, self.further_reductions)
 
 
 class _WeightedLoss(_Loss):
@@ -226,6 +220,8 @@ class KLDivLoss(_Loss):
     >>> af.nn.KLDivLoss(reduction="sum")(af.tensor([[-0.6931, -0.6931]]), af.tensor([[1.0, 0.0]]))
     tensor(0.6931)
     """
+
+    further_reductions = ("batchmean",)
 
     def __init__(
         self, size_average: Any = None, reduce: Any = None, reduction: str = "mean", log_target: bool = False

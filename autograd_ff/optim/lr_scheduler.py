@@ -8,13 +8,12 @@ the present one, so that several schedulers on one optimizer multiply, and a rat
 from __future__ import annotations
 
 import math
-import warnings
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from typing import Any, SupportsFloat
 
-from ..engine import here
+from ..engine import here, warn
 from ..errors import OptimizerError, StateDictError
 from .optimizer import Optimizer
 
@@ -95,10 +94,9 @@ class LRScheduler:
     def _warn_of_order(self) -> None:
         taken = self.optimizer.steps_taken
         if taken is not None and taken == self._steps_before:
-            warnings.warn(
+            warn(
                 "lr_scheduler.step() was called before optimizer.step(), so the first learning rate of the schedule is "
-                "skipped. Call optimizer.step() first.",
-                stacklevel=3,
+                "skipped. Call optimizer.step() first."
             )
 
     def _update_lr(self, epoch: int | None = None) -> None:

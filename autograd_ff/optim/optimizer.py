@@ -3,7 +3,6 @@ flat buffers."""
 
 from __future__ import annotations
 
-import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
@@ -12,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import TensorCore, apply_raw, enable_grad, here, wrap
+from ..engine import TensorCore, apply_raw, enable_grad, here, warn, wrap
 from ..engine.core_ops import write
 from ..engine.node import Leaf
 from ..errors import DtypeError, OptimizerError, StateDictError
@@ -65,6 +64,11 @@ class Optimizer:
             raise OptimizerError(
                 f"params should be a list of Tensors or of dicts, not one Tensor of shape {params.array.shape}.{here()}\n"
                 "  Pass [tensor], or model.parameters()."
+            )
+        if not isinstance(params, Iterable):
+            way_out = "its .parameters()" if hasattr(params, "parameters") else "model.parameters()"
+            raise OptimizerError(
+                f"params should be a list of Tensors or of dicts, not a {type(params).__name__}.{here()}\n  Pass {way_out}."
             )
         self.defaults = defaults
         self.param_groups: list[dict[str, Any]] = []
@@ -241,9 +245,7 @@ def _parameters(params: Any) -> tuple[list[Any], list[str]]:
                 f"parameter {position} is {tensor.array.dtype}; only real floating ones are updated.{here()}"
             )
     if len({id(tensor) for tensor in tensors}) < len(tensors):
-        warnings.warn(
-            "a parameter group names the same parameter several times; it is updated once a step.", stacklevel=4
-        )
+        warn("a parameter group names the same parameter several times; it is updated once a step.")
         first = {id(tensor): position for position, tensor in reversed(list(enumerate(tensors)))}
         keep = sorted(first.values())
         tensors = [tensors[position] for position in keep]

@@ -8,4 +8,15 @@ of this package, operators, ``.shape``, ``.ndim`` and ``.dtype``; no methods, no
 
 from . import activations, elementwise, indexing, linalg, losses, random, reductions, shaping, sorting, special
 
-__all__ = ["activations", "elementwise", "indexing", "linalg", "losses", "random", "reductions", "shaping", "sorting", "special"]
+__all__ = [
+    "activations",
+    "elementwise",
+    "indexing",
+    "linalg",
+    "losses",
+    "random",
+    "reductions",
+    "shaping",
+    "sorting",
+    "special",
+]

@@ -31,7 +31,7 @@ divide = primitive(
 )
 negative = primitive(np.negative, lambda g: -g, domain=REAL, analytic=True)
 positive = primitive(np.positive, lambda g: g, domain=REAL, analytic=True)
-square = primitive(np.square, lambda g, x: g * (2 * x), domain=REAL, analytic=True)
+square = primitive(np.square, lambda g, x: g * (2 * x), domain=REAL, promotion="number", analytic=True)
 reciprocal = primitive(
     np.reciprocal, lambda g, out: -g * np.square(out), domain=NONZERO, promotion="float", analytic=True
 )
@@ -49,6 +49,7 @@ power = primitive(
     lambda g, x1, x2: g * (x2 * np.power(x1, np.where(np.equal(x2, 0), 1.0, x2 - 1.0))),
     lambda g, x1, x2, out: g * (out * _log_or_zero(x1, x2)),
     domain=(POSITIVE, REAL),
+    promotion="number",
 )
 
 
@@ -79,7 +80,7 @@ power_scalar = primitive(
     name="power_scalar",
     inputs=("x",),
     params={"exponent": 2},
-    promotion="common",
+    promotion="number",
     domain=_draw_power_scalar,
     analytic=True,
 )
@@ -145,7 +146,7 @@ tanh = primitive(np.tanh, lambda g, out: g * (1 - out * out), domain=REAL, promo
 absolute = primitive(
     np.absolute, lambda g, x: g * np.sign(x), domain=NONZERO, branches=lambda x: np.sign(x), name="abs"
 )
-sign = primitive(np.sign, zero, domain=NONZERO, branches=lambda out: out)
+sign = primitive(np.sign, zero, domain=NONZERO, promotion="number", branches=lambda out: out)
 
 
 def _keeping_integers(function):
@@ -245,7 +246,7 @@ def _dividing(function):
 
 
 def _trunc_divide(x1, x2):
-    if np.asarray(x1).dtype.kind in "iu" and np.asarray(x2).dtype.kind in "iu":  # exact beyond 2 ** 53
+    if np.asarray(x1).dtype.kind in "biu" and np.asarray(x2).dtype.kind in "biu":  # exact beyond 2 ** 53
         quotient = np.floor_divide(x1, x2)
         return quotient + ((quotient < 0) & (quotient * x2 != x1))
     return np.trunc(np.divide(x1, x2))
@@ -257,6 +258,7 @@ remainder = primitive(
     lambda g: g,
     lambda g, x1, x2: -g * np.floor(x1 / x2),
     forward=_dividing(np.remainder),
+    promotion="number",
     domain=_draw_remainder,
     branches=lambda x1, x2: np.floor(x1 / x2),
 )
@@ -265,6 +267,7 @@ fmod = primitive(
     lambda g: g,
     lambda g, x1, x2: -g * np.trunc(x1 / x2),
     forward=_dividing(np.fmod),
+    promotion="number",
     domain=_draw_remainder,
     branches=lambda x1, x2: np.trunc(x1 / x2),
 )
@@ -273,6 +276,7 @@ floor_divide = primitive(
     zero,
     zero,
     forward=_dividing(np.floor_divide),
+    promotion="number",
     domain=_draw_remainder,
     branches=lambda out: out,
 )
@@ -283,7 +287,7 @@ trunc_divide = primitive(
     name="trunc_divide",
     inputs=("x1", "x2"),
     forward=_dividing(_trunc_divide),
-    promotion="common",
+    promotion="number",
     broadcasts=True,
     domain=_draw_remainder,
     branches=lambda out: out,

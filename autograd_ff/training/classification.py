@@ -14,7 +14,8 @@ from .. import nn, optim
 from ..data import DataLoader, transforms
 from ..engine import here, no_grad
 from ..errors import AutogradError, FileFormatError
-from ..functions import Tensor, manual_seed
+from ..functions import Tensor
+from ..functions.random import manual_seed
 from ..serialization import load, save
 from .settings import ACTIVATIONS, DATASETS, OPTIMIZERS, Settings
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...engine import TensorCore, apply_raw, get_default_dtype, here, wrap
 from ...engine.tensor import note_read
-from ...errors import InplaceError, ShapeError
+from ...errors import DtypeError, InplaceError, ShapeError
 from ...functions.tensor import Tensor
 from ...kernels import clipping
 
@@ -17,7 +17,14 @@ __all__ = ["clip_grad_norm_", "clip_grad_value_", "clip_grads_with_norm_", "get_
 
 
 def _tensors(tensors: Tensor | Iterable[Tensor]) -> list[Any]:
-    return [tensors] if isinstance(tensors, TensorCore) else list(tensors)
+    if isinstance(tensors, TensorCore):
+        return [tensors]
+    if not isinstance(tensors, Iterable):
+        way_out = "its .parameters()" if hasattr(tensors, "parameters") else "model.parameters()"
+        raise DtypeError(
+            f"gradients of Tensors are clipped, not those of a {type(tensors).__name__}.{here()}\n  Pass {way_out}."
+        )
+    return list(tensors)
 
 
 def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Any]:
@@ -73,6 +80,14 @@ def clip_grads_with_norm_(
         max_norm: the norm that they shall have at most.
         total_norm: the norm that they have, from `get_total_norm`.
         foreach: without effect; PyTorch has it.
+
+    >>> import autograd_ff as af
+    >>> w = af.zeros(2, requires_grad=True)
+    >>> (w * af.tensor([30.0, 40.0])).sum().backward()
+    >>> norm = af.nn.utils.get_total_norm([w.grad])
+    >>> af.nn.utils.clip_grads_with_norm_([w], 5.0, norm)
+    >>> w.grad
+    tensor([3., 4.])
     """
     gradients = _gradients(parameters)
     _check_writable(gradients)

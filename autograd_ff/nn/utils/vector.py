@@ -28,6 +28,12 @@ def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
 
     Unlike PyTorch's, it writes into the parameters' own memory instead of making them views of ``vec``, and a vector of
     the wrong length raises.
+
+    >>> import autograd_ff as af
+    >>> layer = af.nn.Linear(2, 1)
+    >>> af.nn.utils.vector_to_parameters(af.tensor([1.0, 2.0, 3.0]), layer.parameters())
+    >>> layer.weight.tolist(), layer.bias.tolist()
+    ([[1.0, 2.0]], [3.0])
     """
     listed = list(parameters)
     count = sum(parameter.array.size for parameter in listed)
