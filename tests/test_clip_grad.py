@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import autograd_ff as af
 from autograd_ff import nn
 from autograd_ff.engine import Observer, observe
-from autograd_ff.errors import AutogradError, InplaceError, ShapeError
+from autograd_ff.errors import AutogradError, DtypeError, InplaceError, ShapeError
 from autograd_ff.nn.utils import (
     clip_grad_norm_,
     clip_grad_value_,
@@ -147,3 +147,8 @@ def test_parameters_as_one_vector_and_back():
     assert net.weight.array is memory
     with pytest.raises(ShapeError, match="8 elements"):
         vector_to_parameters(af.zeros(9), net.parameters())
+
+
+def test_a_module_in_place_of_its_parameters():
+    with pytest.raises(DtypeError, match=r"Linear.*\n.*\n.*\.parameters\(\)"):
+        clip_grad_norm_(nn.Linear(2, 1), 1.0)

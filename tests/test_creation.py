@@ -271,3 +271,28 @@ def test_names_of_the_package():
     assert (af.float, af.double, af.half, af.long, af.int) == (af.float32, af.float64, af.float16, af.int64, af.int32)
     for name in DTYPES:
         assert getattr(af, name) == np.dtype(name)
+
+
+def test_another_byte_order_is_no_other_dtype():
+    swapped = np.arange(3).astype(">f4")
+    for made in (af.tensor(swapped), af.as_tensor(swapped), af.zeros(3, dtype=">f4")):
+        assert made.dtype == af.float32 and made.dtype.isnative
+    assert af.tensor(swapped).tolist() == [0.0, 1.0, 2.0]
+    with pytest.raises(errors.DtypeError, match=r">f4.*tensor\(array\)"):
+        af.from_numpy(swapped)
+
+
+def test_what_is_no_number_to_count_with():
+    for call in (lambda: af.arange("a"), lambda: af.arange(0, None, None), lambda: af.linspace(0, "b", 3)):
+        with pytest.raises(errors.DtypeError, match="counts with numbers"):
+            call()
+    with pytest.raises(errors.DtypeError, match="does not fit into int64"):
+        af.tensor(2**70)
+
+
+def test_size_of_a_dimension():
+    x = af.zeros(2, 3)
+    assert (x.size(), x.size(0), x.size(-1)) == ((2, 3), 2, 3)
+    for wrong in (lambda: x.size(2), lambda: af.tensor(1.0).size(0)):
+        with pytest.raises(errors.DimensionError, match="dimension"):
+            wrong()

@@ -269,3 +269,11 @@ def test_a_second_backward_raises_and_an_untracked_call_records_nothing():
     assert not Cube.apply(af.tensor([1.0])).requires_grad
     with pytest.raises(TypeError, match="apply"):
         Cube()
+
+
+def test_calling_the_class_names_apply():
+    class Double(af.autograd.Function):
+        pass
+
+    with pytest.raises(TypeError, match=r"Double\.apply"):
+        Double(af.ones(2))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import Phase, given, settings
@@ -389,3 +392,76 @@ def test_gradients_through_a_kernel_with_a_graph_of_their_own_stop_at_its_inputs
         low[index] -= 1e-6
         numeric[index] = ((plain(high) ** 2).sum() - (plain(low) ** 2).sum()) / 2e-6
     np.testing.assert_allclose(ddx.array, numeric, rtol=1e-5, atol=1e-7)
+
+
+def test_a_deep_copy_of_a_leaf_accumulates_into_itself():
+    x = af.ones(2, requires_grad=True)
+    (x * 2).sum().backward()
+    y = copy.deepcopy(x)
+    (y * 3).sum().backward()
+    assert x.grad.tolist() == [2.0, 2.0] and y.grad.tolist() == [5.0, 5.0]
+    with af.no_grad():
+        y += 1
+    assert x.tolist() == [1.0, 1.0]
+    first, second = copy.deepcopy([x, x])
+    assert first is second
+
+
+def test_a_shallow_copy_of_a_leaf_shares_its_memory_only():
+    x = af.ones(2, requires_grad=True)
+    y = copy.copy(x)
+    (y * 3).sum().backward()
+    assert y.array is x.array and x.grad is None and y.grad.tolist() == [3.0, 3.0]
+
+
+def test_a_deep_copy_of_a_computed_tensor_raises():
+    y = af.ones(2, requires_grad=True) * 2
+    with pytest.raises(GraphError, match=r"multiply.*\n.*detach"):
+        copy.deepcopy(y)
+
+
+@pytest.mark.parametrize("tracked", [False, True])
+def test_pickle_keeps_the_numbers_and_leaves_the_graph(tracked):
+    x = af.ones(2, requires_grad=tracked)
+    for one in (x, x * 1):
+        again = pickle.loads(pickle.dumps(one))
+        assert again.is_leaf and again.requires_grad == tracked and again.tolist() == [1.0, 1.0]
+
+
+class Labelled(af.Tensor):
+    """A subclass with attributes of both kinds."""
+
+    __slots__ = ("__dict__", "label")
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_copies_keep_what_a_subclass_added(copied):
+    x = Labelled([1.0], requires_grad=True)
+    x.label, x.notes = "a", ["b"]
+    again = copied(x)
+    assert type(again) is Labelled and again.requires_grad
+    assert (again.label, again.notes) == ("a", ["b"])
+
+
+@pytest.mark.parametrize("gradient", [[1.0, 2.0], np.array([1.0, 2.0]), (1.0, 2.0)])
+def test_an_upstream_gradient_need_not_be_a_tensor(gradient):
+    x = af.ones(2, requires_grad=True)
+    (x * 3).backward(gradient)
+    assert x.grad.tolist() == [3.0, 6.0]
+
+
+def test_what_is_no_gradient_and_no_target():
+    x = af.ones(2, requires_grad=True)
+    calls = [
+        lambda: (x * 3).backward("a"),
+        lambda: af.autograd.grad(3, x),
+        lambda: af.autograd.grad(x.sum(), {"x": x}),
+        lambda: x.sum().backward(inputs=["x"]),
+        lambda: x.register_hook(3),
+        lambda: setattr(x, "data", "a"),
+        lambda: setattr(x, "data", af.tensor([1, 2])),
+    ]
+    for call in calls:
+        with pytest.raises(DtypeError) as caught:
+            call()
+        assert "test_gradients_ownership.py" in str(caught.value)

@@ -212,3 +212,20 @@ def test_numpys_front_door():
         np.testing.assert_allclose((x * x.grad).sum().item(), call(a).sum(), err_msg=name)  # all are linear in x
     with pytest.raises(errors.AutogradError):
         np.einsum(x, [0, 1], [1, 0])
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: x.mm(np.ones((3, 2))),
+        lambda x: af.bmm(1, 2),
+        lambda x: af.dot([1.0], [2.0]),
+        lambda x: af.mv(x, None),
+        lambda x: af.outer("a", "b"),
+        lambda x: af.einsum("ij,jk", x, 3),
+    ],
+)
+def test_what_is_no_tensor_is_named(call):
+    with pytest.raises(errors.DtypeError, match="takes a Tensor, got a (ndarray|int|list|NoneType|str)") as caught:
+        call(af.ones(2, 3))
+    assert "test_linalg.py" in str(caught.value)

@@ -362,3 +362,9 @@ def test_dtypes_are_kept(dtype):
         loss = losses.cross_entropy(x, af.tensor([0, 2]), **params)
         assert loss.dtype == dtype, params
         assert grad(loss, x)[0].dtype == dtype
+
+
+@pytest.mark.parametrize("loss", [losses.mse_loss, losses.l1_loss, losses.smooth_l1_loss, losses.huber_loss])
+def test_nothing_to_compare_with(loss):
+    with pytest.raises(DtypeError, match="target is None"):
+        loss(af.ones(2), None)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optim_reference import REFERENCES, reference_run
 
-from autograd_ff import engine, optim
+from autograd_ff import engine, nn, optim
 from autograd_ff.errors import AutogradError, DtypeError, OptimizerError, ShapeError, StateDictError
 from autograd_ff.kernels import optimizers as kernels
 
@@ -592,3 +592,9 @@ def test_deepcopy_together_with_the_model():
         run(twin["optimizer"], twin["model"], [[[1.0, 1.0], [1.0]]])
         assert twin["model"][1].array == pytest.approx([2.9 - 0.19])
         assert params[1].array == pytest.approx([2.9])
+
+
+def test_a_module_in_place_of_its_parameters():
+    for wrong in (nn.Linear(2, 1), 3):
+        with pytest.raises(OptimizerError, match=r"\.parameters\(\)"):
+            optim.SGD(wrong, lr=0.1)

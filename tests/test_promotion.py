@@ -253,3 +253,33 @@ def test_an_upstream_gradient_of_another_dtype_is_cast():
     x = af.tensor([1.0, 2.0], requires_grad=True)
     (x * 2.0).backward(af.tensor([1.0, 1.0], dtype=af.float64))
     assert x.grad.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: x**True,
+        lambda x: x**2,
+        lambda x: x**x,
+        lambda x: np.power(x, x),
+        lambda x: af.square(x),
+        lambda x: af.sign(x),
+        lambda x: x // x,
+        lambda x: x % True,
+        lambda x: af.fmod(x, x),
+        lambda x: af.div(x, True, rounding_mode="trunc"),
+    ],
+)
+def test_truth_values_count_as_numbers(call):
+    """Where NumPy would make int8 of booleans, or has no loop for them."""
+    truth, number = call(af.tensor([True])), call(af.tensor([1]))
+    assert truth.dtype == af.int64 and truth.tolist() == number.tolist()
+
+
+@pytest.mark.parametrize("values", [(1.0, 0.0), (1.0, 0), (1, 0.5), (1, 0), (True, False), (True, 2)])
+def test_where_between_python_numbers(values):
+    torch = pytest.importorskip("torch")
+    mask = [True, False]
+    ours, theirs = af.where(af.tensor(mask), *values), torch.where(torch.tensor(mask), *values)
+    assert str(ours.dtype) == str(theirs.dtype).removeprefix("torch.")
+    assert ours.tolist() == theirs.tolist()

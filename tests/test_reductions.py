@@ -300,3 +300,9 @@ def test_numpys_front_door():
     with pytest.raises(errors.NoRuleError, match="where"):
         np.sum(x, where=array > 0)
     assert (np.shape(x), np.ndim(x), np.size(x)) == ((3, 4), 2, 12)
+
+
+def test_what_is_no_tensor_is_named():
+    for call in (lambda: af.sum(None), lambda: af.mean(3.0), lambda: af.max([1.0], 0), lambda: af.var("a")):
+        with pytest.raises(errors.DtypeError, match="takes a Tensor, got a"):
+            call()

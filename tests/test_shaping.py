@@ -314,3 +314,9 @@ def test_numpys_front_door():
         assert math.isclose((x * x.grad).sum().item(), 2 * squares, rel_tol=1e-12), name
     with pytest.raises(errors.ShapeError, match="equal"):
         np.split(x, 3)
+
+
+def test_what_is_no_tensor_is_named():
+    for call in (lambda: af.cat([af.ones(2), [1.0]]), lambda: af.stack([1.0, 2.0]), lambda: af.cat(3)):
+        with pytest.raises(errors.DtypeError, match="got (a list|a float|3)"):
+            call()

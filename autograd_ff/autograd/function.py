@@ -26,6 +26,22 @@ class FunctionContext:
     Tensors go through `save_for_backward`, which lets the engine check that they are not written in between and frees
     them when backward has passed. A tensor kept as a plain attribute is kept alive, and if it is the function's own
     output it makes a reference cycle.
+
+    >>> import autograd_ff as af
+    >>> class Clip(af.autograd.Function):
+    ...     @staticmethod
+    ...     def forward(ctx, x, limit):
+    ...         ctx.limit = limit
+    ...         ctx.save_for_backward(x)
+    ...         return af.clamp(x, -limit, limit)
+    ...     @staticmethod
+    ...     def backward(ctx, gradient):
+    ...         (x,) = ctx.saved_tensors
+    ...         return gradient * (abs(x) < ctx.limit), None
+    >>> x = af.tensor([0.5, 2.0], requires_grad=True)
+    >>> Clip.apply(x, 1.0).sum().backward()
+    >>> x.grad
+    tensor([1., 0.])
     """
 
     needs_input_grad: tuple[bool, ...] = ()
@@ -120,8 +136,9 @@ class Function:
 
     _op: _FunctionOp
 
-    def __init__(self) -> None:
-        raise TypeError(f"{type(self).__name__} is not instantiated: call {type(self).__name__}.apply(...)")
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        name = type(self).__name__
+        raise DtypeError(f"{name} is not instantiated: call {name}.apply(...){here()}")
 
     @staticmethod
     def forward(*args: Any, **kwargs: Any) -> Any:
@@ -273,6 +290,23 @@ def once_differentiable(backward: Callable[..., Any]) -> Callable[..., Any]:
     """Decorator for a Function's backward that is not made of differentiable operations.
 
     It runs under `no_grad`; a second differentiation through it raises instead of giving a wrong gradient.
+
+    >>> import autograd_ff as af
+    >>> class Exp(af.autograd.Function):
+    ...     @staticmethod
+    ...     def forward(ctx, x):
+    ...         y = af.exp(x)
+    ...         ctx.save_for_backward(y)
+    ...         return y
+    ...     @staticmethod
+    ...     @once_differentiable
+    ...     def backward(ctx, gradient):
+    ...         (y,) = ctx.saved_tensors
+    ...         return af.from_numpy(gradient.detach().numpy() * y.detach().numpy())
+    >>> x = af.tensor([0.0], requires_grad=True)
+    >>> Exp.apply(x).backward()
+    >>> x.grad
+    tensor([1.])
     """
 
     @functools.wraps(backward)
