@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 # Before anything imports NumPy: the tests run in several processes, whose BLAS threads would only fight for the cores.
@@ -28,3 +29,12 @@ def _thread_state():
     left = (state.grad_enabled, state.scope, state.observers)
     state.grad_enabled, state.scope, state.observers = True, None, None
     assert left == (True, None, None), f"the test left (grad mode, scope, observers) = {left}"
+
+
+@pytest.fixture
+def no_collector():
+    """Without Python's cycle collector: what goes away, goes by reference counts alone."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()

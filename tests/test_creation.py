@@ -276,7 +276,8 @@ def test_names_of_the_package():
 def test_another_byte_order_is_no_other_dtype():
     swapped = np.arange(3).astype(">f4")
     for made in (af.tensor(swapped), af.as_tensor(swapped), af.zeros(3, dtype=">f4")):
-        assert made.dtype == af.float32 and made.dtype.isnative
+        assert made.dtype == af.float32
+        assert made.dtype.isnative
     assert af.tensor(swapped).tolist() == [0.0, 1.0, 2.0]
     with pytest.raises(errors.DtypeError, match=r">f4.*tensor\(array\)"):
         af.from_numpy(swapped)

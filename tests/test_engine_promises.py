@@ -120,14 +120,6 @@ def state():
     ]
 
 
-@pytest.fixture
-def no_collector():
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
-
-
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.__name__)
 def test_steps_leave_no_engine_object_behind_without_the_collector(step, state, no_collector):
     for _ in range(20):

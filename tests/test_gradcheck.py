@@ -290,6 +290,16 @@ def test_nothing_to_check_is_an_error():
         gradcheck(lambda x: x, np.ones(3), order=3)
 
 
+@pytest.mark.parametrize("distance", [1e-2, 1e-3, 1e-4])
+def test_next_to_the_end_of_a_domain_right_gradients_pass(distance):
+    """The first steps leave [0, 1], where the function raises."""
+    target = np.array([0.3, 0.6])
+    report = gradcheck(
+        lambda x: af.nn.functional.binary_cross_entropy(x, wrap(target)), np.array([distance, 1 - distance])
+    )
+    assert report.passed, str(report)
+
+
 # ---------------------------------------------------------------- reports
 
 

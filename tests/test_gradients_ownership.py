@@ -399,7 +399,7 @@ def test_a_deep_copy_of_a_leaf_accumulates_into_itself():
     (x * 2).sum().backward()
     y = copy.deepcopy(x)
     (y * 3).sum().backward()
-    assert x.grad.tolist() == [2.0, 2.0] and y.grad.tolist() == [5.0, 5.0]
+    assert (x.grad.tolist(), y.grad.tolist()) == ([2.0, 2.0], [5.0, 5.0])
     with af.no_grad():
         y += 1
     assert x.tolist() == [1.0, 1.0]
@@ -411,12 +411,14 @@ def test_a_shallow_copy_of_a_leaf_shares_its_memory_only():
     x = af.ones(2, requires_grad=True)
     y = copy.copy(x)
     (y * 3).sum().backward()
-    assert y.array is x.array and x.grad is None and y.grad.tolist() == [3.0, 3.0]
+    assert y.array is x.array
+    assert x.grad is None
+    assert y.grad.tolist() == [3.0, 3.0]
 
 
 def test_a_deep_copy_of_a_computed_tensor_raises():
     y = af.ones(2, requires_grad=True) * 2
-    with pytest.raises(GraphError, match=r"multiply.*\n.*detach"):
+    with pytest.raises(GraphError, match=r"multiply\n.*\n.*detach"):
         copy.deepcopy(y)
 
 
@@ -425,7 +427,7 @@ def test_pickle_keeps_the_numbers_and_leaves_the_graph(tracked):
     x = af.ones(2, requires_grad=tracked)
     for one in (x, x * 1):
         again = pickle.loads(pickle.dumps(one))
-        assert again.is_leaf and again.requires_grad == tracked and again.tolist() == [1.0, 1.0]
+        assert (again.is_leaf, again.requires_grad, again.tolist()) == (True, tracked, [1.0, 1.0])
 
 
 class Labelled(af.Tensor):
@@ -439,7 +441,8 @@ def test_copies_keep_what_a_subclass_added(copied):
     x = Labelled([1.0], requires_grad=True)
     x.label, x.notes = "a", ["b"]
     again = copied(x)
-    assert type(again) is Labelled and again.requires_grad
+    assert type(again) is Labelled
+    assert again.requires_grad
     assert (again.label, again.notes) == ("a", ["b"])
 
 

@@ -226,6 +226,6 @@ def test_numpys_front_door():
     ],
 )
 def test_what_is_no_tensor_is_named(call):
-    with pytest.raises(errors.DtypeError, match="takes a Tensor, got a (ndarray|int|list|NoneType|str)") as caught:
+    with pytest.raises(errors.DtypeError, match=r"takes a Tensor, got a (ndarray|int|list|NoneType|str)") as caught:
         call(af.ones(2, 3))
     assert "test_linalg.py" in str(caught.value)

@@ -18,6 +18,11 @@ def fold_functions(view: GraphView, open: bool | str | Collection[str] = False) 
     Args:
         view: what to fold.
         open: names of composites and rules that keep their inside; True for all.
+
+    >>> import autograd_ff as af, visualize
+    >>> view = visualize.trace(lambda x: af.lerp(x, x, 0.5), af.ones(2))
+    >>> [node.op for node in view.nodes if node.op], [node.op for node in fold_functions(view).nodes if node.op]
+    (['subtract', 'multiply', 'add'], ['lerp'])
     """
     if open is True:
         return view
@@ -33,6 +38,12 @@ def fold(view: GraphView, chosen: Callable[[Module], bool]) -> GraphView:
 
     The outermost chosen module counts. A folded node reads what its inside read from outside, and its outputs are those
     that are read outside, or by nobody.
+
+    >>> import autograd_ff as af, visualize
+    >>> view = visualize.trace(af.nn.Sequential(af.nn.Linear(3, 2), af.nn.ReLU()), af.ones(1, 3))
+    >>> folded = fold(view, lambda module: module.type == "Linear")
+    >>> [(node.kind, node.op) for node in folded.nodes if node.op]
+    [('module', 'Linear'), ('op', 'relu')]
     """
     outermost: list[int | None] = []  # for each module the outermost chosen one around it
     for module in view.modules:  # a parent comes before its children

@@ -30,7 +30,11 @@ KINDS = {
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A line of the user's code. ``file`` is relative to the working directory where it lies below it."""
+    """A line of the user's code. ``file`` is relative to the working directory where it lies below it.
+
+    >>> str(Source("train.py", 12, "loss = f(x)"))
+    'train.py:12: loss = f(x)'
+    """
 
     file: str
     line: int
@@ -64,7 +68,11 @@ def _item_size(dtype: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One operation, or one array that no operation made."""
+    """One operation, or one array that no operation made.
+
+    >>> Node(0, "op", "exp", outputs=(Value((64, 128), "float32"),)).nbytes
+    32768
+    """
 
     id: int  # position in a topological order: every edge leads from a lower id to a higher one
     kind: str  # one of KINDS
@@ -85,7 +93,13 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """An array on its way from the node that made it to one that reads it."""
+    """An array on its way from the node that made it to one that reads it.
+
+    >>> import autograd_ff as af, visualize
+    >>> x = af.ones(2)
+    >>> [(edge.source, edge.target, edge.input) for edge in visualize.trace(lambda x: x * x, x).edges][:2]
+    [(0, 1, 0), (0, 1, 1)]
+    """
 
     source: int
     target: int
@@ -98,7 +112,13 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """One call of a module, of a composite op, of a user's function, or of a derivative rule."""
+    """One call of a module, of a composite op, of a user's function, or of a derivative rule.
+
+    >>> import autograd_ff as af, visualize
+    >>> model = af.nn.Sequential(af.nn.Linear(3, 2))
+    >>> [(one.name, one.type, one.parent) for one in visualize.trace(model, af.ones(1, 3)).modules]
+    [('Sequential', 'Sequential', None), ('0', 'Linear', 0)]
+    """
 
     id: int
     kind: str  # "module", "composite", "function" or "backward"

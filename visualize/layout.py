@@ -109,7 +109,9 @@ def _run(name: str, command: list[str], settings: tuple[str, ...], dot: str, tim
     # Last in the graph, where they prevail over what it says itself.
     text = dot.rstrip().removesuffix("}") + "".join(f"  {one};\n" for one in settings) + "}\n"
     environment = dict(os.environ)
-    environment["PYTHONPATH"] = os.pathsep.join(one for one in sys.path if one)  # the libraries as this process finds them
+    environment["PYTHONPATH"] = os.pathsep.join(
+        one for one in sys.path if one
+    )  # the libraries as this process finds them
     try:
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment,
@@ -126,7 +128,9 @@ def _run(name: str, command: list[str], settings: tuple[str, ...], dot: str, tim
     if process.returncode or not output:
         said = errors.decode(errors="replace").strip().splitlines()
         last = f": {said[-1]}" if said else ""
-        how = f"was ended by signal {-process.returncode}" if process.returncode < 0 else f"failed ({process.returncode})"
+        how = (
+            f"was ended by signal {-process.returncode}" if process.returncode < 0 else f"failed ({process.returncode})"
+        )
         raise _Failed(f"{name} {how}{last}")
     return _DATE.sub(_NO_DATE, output)
 

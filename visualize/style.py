@@ -14,7 +14,11 @@ __all__ = ["LIGHT", "Style", "Theme"]
 
 @dataclass(frozen=True)
 class Style:
-    """The look of one kind of node."""
+    """The look of one kind of node.
+
+    >>> Style("box", fill="#FFFFFF", line="#4A4A4A").text
+    '#1A1A1A'
+    """
 
     shape: str
     fill: str
@@ -28,7 +32,12 @@ class Style:
 
 @dataclass(frozen=True)
 class Theme:
-    """The look of a picture."""
+    """The look of a picture.
+
+    >>> from dataclasses import replace
+    >>> replace(LIGHT, background="transparent").kinds["loss"].shape
+    'octagon'
+    """
 
     background: str
     font: str

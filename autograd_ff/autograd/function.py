@@ -299,7 +299,7 @@ def once_differentiable(backward: Callable[..., Any]) -> Callable[..., Any]:
     ...         ctx.save_for_backward(y)
     ...         return y
     ...     @staticmethod
-    ...     @once_differentiable
+    ...     @af.autograd.once_differentiable
     ...     def backward(ctx, gradient):
     ...         (y,) = ctx.saved_tensors
     ...         return af.from_numpy(gradient.detach().numpy() * y.detach().numpy())

@@ -214,6 +214,9 @@ class FashionMNIST(LabelledImages):
 
     Source: H. Xiao, K. Rasul, R. Vollgraf, "Fashion-MNIST: a novel image dataset for benchmarking machine learning
     algorithms", 2017, arXiv:1708.07747 (MIT licence).
+
+    >>> FashionMNIST.classes[:3]
+    ['T-shirt/top', 'Trouser', 'Pullover']
     """
 
     classes = [

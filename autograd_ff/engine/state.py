@@ -167,7 +167,14 @@ class _GradMode:
         return wrapper  # type: ignore[return-value]
 
 
-class no_grad(_GradMode):
+class _FixedMode(_GradMode):
+    def __new__(cls, function: Callable[..., Any] | None = None) -> Any:
+        if callable(function):  # used as a decorator without parentheses: ``@no_grad``
+            return cls()(function)
+        return super().__new__(cls)
+
+
+class no_grad(_FixedMode):
     """Context manager and decorator: operations inside are not recorded.
 
     >>> import autograd_ff as af
@@ -179,13 +186,8 @@ class no_grad(_GradMode):
 
     _mode = False
 
-    def __new__(cls, function: Callable[..., Any] | None = None) -> Any:
-        if callable(function):  # used as ``@no_grad`` without parentheses
-            return cls()(function)
-        return super().__new__(cls)
 
-
-class enable_grad(_GradMode):
+class enable_grad(_FixedMode):
     """Context manager and decorator: operations inside are recorded, also within `no_grad`.
 
     >>> import autograd_ff as af
@@ -196,11 +198,6 @@ class enable_grad(_GradMode):
     """
 
     _mode = True
-
-    def __new__(cls, function: Callable[..., Any] | None = None) -> Any:
-        if callable(function):
-            return cls()(function)
-        return super().__new__(cls)
 
 
 class set_grad_enabled(_GradMode):

@@ -298,6 +298,7 @@ def _extreme(input: Tensor, dim: Any, keepdim: bool, other: Any, what: str) -> A
 
 def _along(input: Tensor, dim: Any, keepdim: bool, what: str, choose: Any) -> ValuesAndIndices:
     """Values and indices of the elements that ``choose`` finds along a dimension."""
+    check_tensors(what, input)
     axis = dim_of(dim, input.array.ndim, what)
     if not input.array.ndim:
         vector = apply(shaping.reshape, (input,), {"shape": (1,)})

@@ -216,7 +216,7 @@ class Tensor(Pointwise, Comparison, InPlace, Activations, Random, Conversions):
         if not self.is_leaf:
             raise GraphError(
                 "only leaves can be copied deeply, and this tensor is the result of "
-                f"{self.node.op.name}{at(self.node.site)}{here()}\n"  # type: ignore[union-attr]
+                f"{self.node.op.name}{at(self.node.site)}\n"  # type: ignore[union-attr]
                 "  Copy x.detach() for its value alone, or use x.clone(), which is recorded."
             )
         copied = memo[id(self)] = _rebuild(type(self), self.array.copy(), self.requires_grad)

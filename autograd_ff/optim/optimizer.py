@@ -265,6 +265,12 @@ class FlatOptimizer(Optimizer):
 
     A subclass names its moments in `moment_names` and writes `_update`, which runs kernels on the windows of a
     `FlatBuffer`. The parameters' memory moves when the optimizer is made (see `autograd_ff.optim.flat`).
+
+    >>> import autograd_ff as af
+    >>> weight, bias = af.ones(2, 3, requires_grad=True), af.ones(2, requires_grad=True)
+    >>> optimizer = af.optim.SGD([weight, bias], lr=0.1)
+    >>> isinstance(optimizer, FlatOptimizer), weight.array.base is bias.array.base  # one flat array holds both
+    (True, True)
     """
 
     moment_names: tuple[str, ...] = ()

@@ -59,7 +59,8 @@ _WITH_DTYPE = {"axis": None, "dtype": None, "keepdims": False}
 def _sum(a, axis=None, dtype=None, keepdims=False):
     if dtype is None and a.dtype.kind in "bui":
         dtype = np.int64  # PyTorch's; NumPy's depends on the input's sign and on the platform
-    return np.add.reduce(a, axis, dtype, None, keepdims)  # np.sum costs twice as much on a small array
+    # np.sum costs twice as much on a small array
+    return np.add.reduce(a, axis, dtype, None, keepdims)  # type: ignore[call-overload]
 
 
 sum = primitive(

@@ -170,18 +170,20 @@ roll = primitive(
 )
 
 
+def _cut(g, metas, axis, sides):
+    """Pieces of these sides along an axis, each in the shape of its input."""
+    starts = [sum(sides[:position]) for position in range(len(sides))]
+    before = (slice(None),) * axis
+    parts = [g[(*before, slice(start, start + side))] for start, side in zip(starts, sides, strict=True)]
+    return [np.reshape(part, meta.shape) for part, meta in zip(parts, metas, strict=True)]
+
+
 def _pieces(g, metas, axis):
     """The part of a concatenation's gradient that belongs to each input."""
     if axis is None:
-        g, axis, sides = np.reshape(g, (-1,)), 0, [math.prod(meta.shape) for meta in metas]
-    else:
-        axis = axis % len(g.shape)
-        sides = [meta.shape[axis] for meta in metas]
-    starts = [sum(sides[:position]) for position in range(len(sides))]
-    parts = [
-        g[(slice(None),) * axis + (slice(start, start + side),)] for start, side in zip(starts, sides, strict=True)
-    ]
-    return [np.reshape(part, meta.shape) for part, meta in zip(parts, metas, strict=True)]
+        return _cut(np.reshape(g, (-1,)), metas, 0, [math.prod(meta.shape) for meta in metas])
+    axis = axis % len(g.shape)
+    return _cut(g, metas, axis, [meta.shape[axis] for meta in metas])
 
 
 def _draw_concatenate(draw: Draw) -> Call:
@@ -248,10 +250,7 @@ hstack = primitive(
 
 def _rows(g, metas):
     """The rows of a `vstack` that belong to each input."""
-    sides = [meta.shape[0] if len(meta.shape) > 1 else 1 for meta in metas]
-    starts = [sum(sides[:position]) for position in range(len(sides))]
-    parts = [g[start : start + side] for start, side in zip(starts, sides, strict=True)]
-    return [np.reshape(part, meta.shape) for part, meta in zip(parts, metas, strict=True)]
+    return _cut(g, metas, 0, [meta.shape[0] if len(meta.shape) > 1 else 1 for meta in metas])
 
 
 vstack = primitive(

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..autograd import grad
 from ..engine import TensorCore, enable_grad, here, observe, wrap
-from ..errors import GraphError
+from ..errors import AutogradError, GraphError
 from .branches import BranchRecorder
 from .numeric import derivative
 from .report import FAIL, KINK, NONDETERMINISTIC, NONFINITE, PASS, UNRELIABLE, WORST_FIRST, Entry, Report
@@ -293,11 +293,14 @@ class _Check:
     def _at(self, position: int, t: float, direction: np.ndarray) -> np.ndarray:
         moved = list(self.values)
         moved[position] = self.values[position] + t * direction
-        value = self.flat(moved)
-        if self.signature == self.home:
-            return value
+        try:
+            value = self.flat(moved)
+            if self.signature == self.home:
+                return value
+        except AutogradError:  # beyond the function's domain, as probabilities below 0 are
+            pass
         self.crossed = True  # another piece: no difference to take here, a smaller step may stay on this one
-        return np.full(value.shape, np.nan)
+        return np.full(self.value.shape, np.nan)
 
 
 class _Unstable(Exception):

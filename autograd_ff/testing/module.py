@@ -23,7 +23,14 @@ __all__ = ["ModuleReport", "check_module"]
 
 @dataclass(frozen=True)
 class ModuleReport:
-    """The result of `check_module`: a row for each parameter."""
+    """The result of `check_module`: a row for each parameter.
+
+    >>> import autograd_ff as af
+    >>> from autograd_ff import nn, testing
+    >>> report = testing.check_module(nn.Linear(3, 2), af.ones(4, 3), lambda outputs: (outputs**2).mean())
+    >>> report.passed, [(entry.input, shape) for entry, shape in report.rows]
+    (True, [('weight', (2, 3)), ('bias', (2,))])
+    """
 
     verdict: str
     rows: list[tuple[Entry, tuple[int, ...]]]  # the worst direction of a parameter, and the parameter's shape

@@ -30,7 +30,11 @@ _SHOWN = 8  # inputs in a printed report, which stays within twelve lines
 
 @dataclass(frozen=True)
 class Entry:
-    """One derivative held against its numeric value: the worst one of an input."""
+    """One derivative held against its numeric value: the worst one of an input.
+
+    >>> print(Entry("x", (0,), None, analytic=2.0, numeric=2.1, estimate=1e-9, tolerance=0.01, verdict=FAIL))
+    x[0]: analytic 2, numeric 2.1 ± 1e-09, 10 × tolerance, FAIL
+    """
 
     input: str
     index: tuple[int, ...] | None  # element of the input; None for a derivative along a random dense direction
@@ -55,7 +59,14 @@ class Entry:
 
 @dataclass(frozen=True)
 class Report:
-    """The result of `gradcheck`: a verdict, and the worst entry of each input that was checked."""
+    """The result of `gradcheck`: a verdict, and the worst entry of each input that was checked.
+
+    >>> import numpy as np
+    >>> from autograd_ff import testing
+    >>> report = testing.gradcheck(np.sin, np.array([0.5, 1.0]))
+    >>> report.passed, [entry.verdict for entry in report.entries]
+    (True, ['PASS'])
+    """
 
     verdict: str
     order: int
