@@ -52,7 +52,7 @@ def _roots(outputs: tuple[Any, ...], gradients: tuple[Any, ...]) -> tuple[list[N
             if output.array.size != 1:
                 raise GraphError(
                     f"a gradient needs one number to start from, and this tensor has shape {output.array.shape}."
-                    f"{at(output.node.site).replace('at ', 'computed at ', 1)}{here()}\n"
+                    f"{at(output.node.site, 'computed at')}{here()}\n"
                     "  Reduce it (x.sum(), x.mean()), or pass the upstream gradient: backward(gradient)."
                 )
             seed: Any = wrap(np.ones_like(output.array))

@@ -128,7 +128,7 @@ class _Walk:
         if node.saved is FREED:
             raise GraphError(
                 f"backward went a second time through {op.name}, whose saved values the first time freed."
-                f"{at(node.site).replace('at ', 'recorded at ', 1)}{here()}\n"
+                f"{at(node.site, 'recorded at')}{here()}\n"
                 "  Pass retain_graph=True to the first backward, or compute the value again."
             )
         if versions.latest > node.number:
@@ -233,7 +233,7 @@ class _Walk:
                 name = node.op.saved_name(position) if node.op.pullback is None else f"input {position}"
                 raise GraphError(
                     f"the derivative rule of {node.op.name} returned a gradient of shape {tuple(value.shape)} for its "
-                    f"{name}, which has shape {tuple(parent.shape)}{at(node.site).replace('at ', 'recorded at ', 1)}"
+                    f"{name}, which has shape {tuple(parent.shape)}{at(node.site, 'recorded at')}"
                 )
             with _mode(self.create_graph):
                 value = unbroadcast(value, parent.shape)
@@ -348,9 +348,10 @@ def _call_hooks(node: Node, gradient: Any, on_tensors: bool, accumulating: Tenso
         if replaced is None:
             continue
         if not isinstance(replaced, TensorCore) or replaced.array.shape != node.shape:
+            kind = f"a Tensor of shape {replaced.array.shape}" if isinstance(replaced, TensorCore) else type(replaced)
             raise GraphError(
-                f"a gradient hook must return None or a Tensor of shape {tuple(node.shape)}, not "
-                f"{getattr(replaced, 'shape', type(replaced).__name__)}{at(node.site).replace('at ', 'tensor made at ', 1)}"
+                f"a gradient hook must return None or a Tensor of shape {tuple(node.shape)}, and this one returned {kind}."
+                f"{at(node.site, 'tensor made at')}{here()}"
             )
         gradient = replaced if on_tensors else replaced.array.astype(node.dtype, copy=False)
     if hooks.retaining is not None and not isinstance(node, Leaf):

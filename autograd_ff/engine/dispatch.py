@@ -17,7 +17,7 @@ from . import tensor as _tensor
 from . import versions
 from .node import Meta, Node
 from .op import NONDIFFERENTIABLE, OPS, TABLE, Op, find
-from .promotion import F32, F64, SCALARS, promote
+from .promotion import F32, F64, SCALARS, get_default_dtype, promote
 from .site import here
 from .state import LOCAL, ThreadState, scope
 from .tensor import TensorCore, View, no_rule, wrap
@@ -32,7 +32,7 @@ _tick = versions.tick
 
 
 # What NumPy raises about its arguments. Anything else (no memory, an interrupt, an observer's own error) goes through.
-NUMPY_ERRORS = (ValueError, TypeError, IndexError, ArithmeticError)
+NUMPY_ERRORS = (ValueError, TypeError, IndexError, ArithmeticError, AttributeError)
 
 
 def apply(op: Op, inputs: tuple[Any, ...], params: dict[str, Any] = NO_PARAMS) -> Any:
@@ -139,6 +139,8 @@ def _as_value(value: Any) -> Any:
     if isinstance(value, np.ndarray) and type(value) is not _ndarray and isinstance(value, np.ma.MaskedArray):
         raise DtypeError(f"a masked array has no place in a graph; fill it first: x.filled(0).{here()}")
     array = np.asarray(value)
+    if array.dtype == F64 and isinstance(value, (list, tuple)):
+        array = array.astype(get_default_dtype())  # Python numbers make default floats, as in tensor(...)
     if array.dtype.kind not in "buifc":
         raise DtypeError(f"{type(value).__name__} cannot be part of a computation on Tensors.{here()}")
     return array
@@ -284,13 +286,14 @@ def describe(value: Any) -> str:
 
 def explain(error: Exception, what: str, arrays: list[Any], params: dict[str, Any]) -> Exception:
     """One of `NUMPY_ERRORS`, told with the op, its inputs and the line of the user's code."""
-    arguments = [describe(value) for value in arrays if value is not None]
+    absent = isinstance(error, AttributeError)  # something without a shape or a dtype, as None, stood for an array
+    arguments = [describe(value) for value in arrays if absent or value is not None]
     arguments += [f"{key}={value!r}" for key, value in params.items() if value is not None]
     kinds = (
         (np.exceptions.AxisError, DimensionError),
         (IndexError, DimensionError),
         (ValueError, ShapeError),
-        (TypeError, DtypeError),
+        ((TypeError, AttributeError), DtypeError),
     )
     raised = next((ours for theirs, ours in kinds if isinstance(error, theirs)), AutogradError)
     return raised(f"{what}({', '.join(arguments)}): {error}{here()}")

@@ -107,8 +107,8 @@ class Node:
                     what = key if isinstance(key, str) else self.op.saved_name(key)
                     return (
                         f"{self.op.name} saved its {what}, {value.dtype} {value.shape}, for the backward pass, and it "
-                        f"was modified in place afterwards.{at(self.site).replace('at ', 'saved at ', 1)}"
-                        f"{at(line).replace('at ', 'written at ', 1)}\n"
+                        f"was modified in place afterwards.{at(self.site, 'saved at')}"
+                        f"{at(line, 'written at')}\n"
                         f"  Write out of place (x = x + y instead of x += y), or on a copy: x.clone()."
                     )
         return None

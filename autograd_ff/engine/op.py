@@ -163,7 +163,7 @@ class Op:
         "params",  # declared keyword parameters and their defaults
         "plans",
         "promoted",  # positions of the inputs that take part in promotion, or None for all
-        "promotion",  # "common", "float" or None
+        "promotion",  # "common", "float", "number" or None
         "pullback",  # of a user's Function: (node, gradient, needs, create_graph) -> input gradients
         "residuals",  # names
         "signature",  # all names in NumPy's order, for positional calls
@@ -190,7 +190,7 @@ class Op:
         self.promoted: tuple[int, ...] | None = details.pop("promoted", None)
         self.mutates = tuple(self.inputs.index(mutated) for mutated in details.pop("mutates", ()))
         self.definition: Callable[..., Any] | None = details.pop("definition", None)
-        self.signature = _positional_names(self.function, self.inputs, self.params)
+        self.signature = details.pop("signature", None) or _positional_names(self.function, self.inputs, self.params)
         self.domain: Sampler | None = _sampler(name, domain)
         self.joint: Rule | None = None
         self.backward: Op | None = None

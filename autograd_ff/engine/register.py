@@ -77,6 +77,7 @@ def primitive(
     branches: Callable[..., Any] | None = None,
     mutates: Sequence[str] = (),
     residuals: Sequence[str] = (),
+    signature: Sequence[str] | None = None,
 ) -> CallableOp:
     """Enter a NumPy function and its derivative rules into the op table.
 
@@ -96,6 +97,7 @@ def primitive(
         branches: what decides which piece of a piecewise function an element took, as a function of named values.
         view: the output may share the input's memory.
         mutates: names of inputs that the op writes.
+        signature: names of the positional arguments in order, where the function's own are not those declared here.
 
     >>> import numpy as np
     >>> from autograd_ff.engine import REAL
@@ -141,6 +143,7 @@ def primitive(
             branches=branches,
             mutates=mutates,
             residuals=residuals,
+            signature=signature,
         )
     )
 

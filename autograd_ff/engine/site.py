@@ -69,15 +69,15 @@ def calling_site() -> Site | None:
     return None if found is None else resolve(*found)
 
 
-def at(site: Site | None) -> str:
-    """A site as the closing words of an error message.
+def at(site: Site | None, how: str = "at") -> str:
+    """A site as the closing line of an error message.
 
-    >>> at(Site("train.py", 12, "loss = f(x)"))
-    '\\n  at train.py:12: loss = f(x)'
+    >>> at(Site("train.py", 12, "loss = f(x)"), "saved at")
+    '\\n  saved at train.py:12: loss = f(x)'
     >>> at(None)
     ''
     """
-    return "" if site is None else f"\n  at {site}"
+    return "" if site is None else f"\n  {how} {site}"
 
 
 def here() -> str:

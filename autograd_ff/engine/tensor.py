@@ -91,7 +91,7 @@ class View:
             node = self.base.node
             raise InplaceError(
                 "this view was taken before its base was written in place, so the graph does not know what it shows."
-                f"{here()}{at(node.site if node else None).replace('at ', 'written at ', 1)}\n"
+                f"{here()}{at(node.site if node else None, 'written at')}\n"
                 "  Take the view again after the write."
             )
 

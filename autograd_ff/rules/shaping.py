@@ -22,6 +22,7 @@ reshape = primitive(
     lambda g, meta_a: np.reshape(g, meta_a.shape),
     inputs=("a",),
     params={"shape": None},
+    signature=("a", "shape"),  # NumPy 2.0 has another name for the second one
     forward=lambda a, shape: a.reshape(shape),
     view=True,
     domain=_draw_reshape,
