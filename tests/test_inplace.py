@@ -799,3 +799,14 @@ def test_torch_refuses_the_same(case):
         cases(lambda a: torch.tensor(a, requires_grad=True), torch.no_grad)
     with pytest.raises(InplaceError):
         cases(leaf, af.no_grad)
+
+
+def test_an_element_of_a_leaf_is_named_as_the_leaf_itself():
+    leaf = af.ones(3, requires_grad=True)
+    with pytest.raises(InplaceError, match="this tensor is a leaf"):
+        leaf[0] = 5
+    with pytest.raises(InplaceError, match="this is a view of a leaf"):
+        leaf[1:].mul_(2)
+    with af.no_grad():
+        leaf[0] = 5
+    assert leaf.tolist() == [5.0, 1.0, 1.0]

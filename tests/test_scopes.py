@@ -256,3 +256,20 @@ def test_the_backward_pass_of_a_module_knows_it_too():
     (gradient,) = af.autograd.grad((net(x) ** 2).sum(), x, create_graph=True)
     scopes = {node.scope.name: node.scope for node in nodes(gradient) if node.scope and node.scope.kind == "backward"}
     assert [one.name for one in scopes["linear"].chain()] == ["Sequential", "0", "linear"]
+
+
+def test_an_error_names_the_innermost_module_once():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.blocks = nn.ModuleList([nn.Sequential(nn.Linear(4, 3), nn.Linear(5, 2))])
+
+        def forward(self, x):
+            return self.blocks[0](x)
+
+    with pytest.raises(af.errors.ShapeError) as caught:
+        Net()(af.ones(2, 4))
+    assert caught.value.__notes__ == ["  in the module blocks.0.1 (Linear)"]
+    with pytest.raises(af.errors.ShapeError) as caught:
+        nn.Linear(5, 2)(af.ones(2, 4))
+    assert caught.value.__notes__ == ["  in the module Linear"]

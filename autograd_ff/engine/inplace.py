@@ -95,6 +95,8 @@ def assign(target: TensorCore, value: Any) -> Any:
 
 def set_item(target: TensorCore, index: Any, value: Any) -> None:
     """``target[index] = value``."""
+    if LOCAL.state.grad_enabled and isinstance(target.node, Leaf):
+        check_recordable(target, None, target)
     if is_basic(index):
         if not _has_written(target, index, value):
             region = target[index]  # type: ignore[index]

@@ -7,6 +7,7 @@ keep the caller's local variables alive.
 
 from __future__ import annotations
 
+import copy
 import linecache
 import os
 import sys
@@ -17,8 +18,10 @@ from typing import NamedTuple
 import numpy as np
 
 _NUMPY = os.path.dirname(np.__file__)
-# Code in these folders is never the user's: this package, and the libraries whose Python code calls Tensors back.
+# Code in these places is never the user's: this package, and the libraries whose Python code calls Tensors back.
 _LIBRARIES = (
+    "<frozen ",  # runpy and the import system
+    copy.__file__,
     os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep,
     _NUMPY + os.sep,
     os.path.join(os.path.dirname(_NUMPY), "scipy") + os.sep,

@@ -29,6 +29,15 @@ _new = object.__new__
 _getframe = sys._getframe
 
 
+_IN_MODULE = "  in the module "
+
+
+def _name_module(error: Exception, scope: ModuleScope) -> None:
+    """Add the innermost running module's name to an error, under its message in the traceback."""
+    if not any(note.startswith(_IN_MODULE) for note in getattr(error, "__notes__", ())):
+        error.add_note(f"{_IN_MODULE}{scope.name} ({scope.type})" if scope.path else f"{_IN_MODULE}{scope.type}")
+
+
 class Module:
     """The base class of layers and networks.
 
@@ -108,6 +117,9 @@ class Module:
             if self._hooks is None:
                 return self.forward(*args, **kwargs)
             return self._call_with_hooks(self._hooks, args, kwargs)
+        except Exception as error:
+            _name_module(error, scope)
+            raise
         finally:
             state.scope = outer
             scope.module = None
