@@ -9,7 +9,7 @@ import autograd_ff as af
 
 torch = pytest.importorskip("torch")
 
-__all__ = ["compare", "same_values", "torch"]
+__all__ = ["assert_same_gradients", "assert_same_values", "torch"]
 
 
 def leaves(library, arrays):
@@ -49,7 +49,7 @@ def run(library, function, arrays, order, seed):
     return results
 
 
-def compare(function, *arrays, order=2, seed=0, rtol=1e-9, atol=1e-11):
+def assert_same_gradients(function, *arrays, order=2, seed=0, rtol=1e-9, atol=1e-11):
     """``function(library, *inputs)`` gives the same in both libraries. A gradient that is absent equals zeros."""
     ours, theirs = (run(library, function, arrays, order, seed) for library in (af, torch))
     for (what, mine), (_, other) in zip(ours, theirs, strict=False):
@@ -63,7 +63,7 @@ def compare(function, *arrays, order=2, seed=0, rtol=1e-9, atol=1e-11):
         assert all(one is None or not one.any() for one in ours[2][1])
 
 
-def same_values(function, *arrays):
+def assert_same_values(function, *arrays):
     """``function(library, *inputs)`` gives the same values, dtypes and shapes; inputs keep their dtypes."""
     make = {af: af.tensor, torch: torch.tensor}
     results = []

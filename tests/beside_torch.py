@@ -8,10 +8,10 @@ import pytest
 import autograd_ff as af
 from autograd_ff.autograd import grad
 
-__all__ = ["agree"]
+__all__ = ["assert_agrees"]
 
 
-def agree(ours, theirs, *arrays, order=2, rtol=1e-9, atol=1e-10):
+def assert_agrees(ours, theirs, *arrays, order=2, rtol=1e-9, atol=1e-10):
     """Call both with tensors of these arrays (floating ones require grad) and compare all that comes out.
 
     The upstream gradient is random but fixed; the gradient of the gradient is that of ``sum(gradient * random)``. No

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from beside_torch import agree
+from beside_torch import assert_agrees
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -47,7 +47,7 @@ def theirs(name):
 def test_as_pytorch(name, params, shape):
     function = getattr(activations, name)
     loose = LOOSE if name == "hardsigmoid" else {}
-    agree(lambda x: function(x, **params), lambda x: theirs(name)(x, **params), numbers(shape, -5, 5), **loose)
+    assert_agrees(lambda x: function(x, **params), lambda x: theirs(name)(x, **params), numbers(shape, -5, 5), **loose)
 
 
 @pytest.mark.torch
@@ -56,7 +56,9 @@ def test_single_precision_as_pytorch(name, params):
     x = np.linspace(-12, 12, 401, dtype=np.float32)
     x = x[np.abs(np.abs(x) - 3) > 1e-3]
     function = getattr(activations, name)
-    agree(lambda x: function(x, **params), lambda x: theirs(name)(x, **params), x, order=1, rtol=2e-5, atol=5e-6)
+    assert_agrees(
+        lambda x: function(x, **params), lambda x: theirs(name)(x, **params), x, order=1, rtol=2e-5, atol=5e-6
+    )
 
 
 # relu at 0, hardtanh at ±1, relu6 at 6, hardswish and hardsigmoid at ±3, threshold at 0.5
@@ -67,7 +69,7 @@ KINKS = np.array([-3.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 3.0, 6.0])
 @pytest.mark.parametrize(("name", "params"), ELEMENTWISE, ids=IDS)
 def test_kinks_as_pytorch(name, params):
     function = getattr(activations, name)
-    agree(lambda x: function(x, **params), lambda x: theirs(name)(x, **params), KINKS, **(LOOSE | {"order": 1}))
+    assert_agrees(lambda x: function(x, **params), lambda x: theirs(name)(x, **params), KINKS, **(LOOSE | {"order": 1}))
 
 
 @pytest.mark.torch
@@ -129,7 +131,7 @@ def test_dtypes():
 @pytest.mark.parametrize("dim", [0, 1, -1])
 @pytest.mark.parametrize("shape", [(4, 6), (2, 4, 2)])
 def test_glu_as_pytorch(shape, dim):
-    agree(lambda x: activations.glu(x, dim), lambda x: theirs("glu")(x, dim), numbers(shape))
+    assert_agrees(lambda x: activations.glu(x, dim), lambda x: theirs("glu")(x, dim), numbers(shape))
 
 
 def test_errors():
@@ -155,8 +157,8 @@ def test_errors():
 )  # fmt: skip
 def test_softmax_as_pytorch(name, shape, dim):
     function = getattr(activations, name)
-    agree(lambda x: function(x, dim), lambda x: theirs(name)(x, dim), numbers(shape, -20, 20))
-    agree(lambda x: function(x, dim, dtype=af.float64), lambda x: theirs(name)(x, dim, dtype=pytest.importorskip("torch").float64),
+    assert_agrees(lambda x: function(x, dim), lambda x: theirs(name)(x, dim), numbers(shape, -20, 20))
+    assert_agrees(lambda x: function(x, dim, dtype=af.float64), lambda x: theirs(name)(x, dim, dtype=pytest.importorskip("torch").float64),
           numbers(shape, -20, 20).astype(np.float32), order=1, rtol=1e-6, atol=1e-6)  # fmt: skip
 
 
@@ -167,7 +169,7 @@ def test_softmax_as_pytorch(name, shape, dim):
 )  # fmt: skip
 def test_softmax_of_infinities_as_pytorch(name, row):
     function = getattr(activations, name)
-    agree(lambda x: function(x, -1), lambda x: theirs(name)(x, -1), np.array([row]), order=1)
+    assert_agrees(lambda x: function(x, -1), lambda x: theirs(name)(x, -1), np.array([row]), order=1)
 
 
 @given(

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from beside_torch import agree
+from beside_torch import assert_agrees
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -32,7 +32,7 @@ def compare(name, *arrays, order=2, **params):
     mine = {key: af.tensor(value) if isinstance(value, np.ndarray) else value for key, value in params.items()}
     other = {key: torch.tensor(value) if isinstance(value, np.ndarray) else value for key, value in params.items()}
     ours = getattr(losses, name)
-    agree(lambda *t: ours(*t, **mine), lambda *t: theirs(name)(*t, **other), *arrays, order=order)
+    assert_agrees(lambda *t: ours(*t, **mine), lambda *t: theirs(name)(*t, **other), *arrays, order=order)
 
 
 # ---------------------------------------------------------------- element by element

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 import scipy.special
-from beside_torch import agree
+from beside_torch import assert_agrees
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -63,8 +63,8 @@ def test_unary_as_pytorch(name, shape):
     x = numbers(shape, *UNARY[name])
     # PyTorch's second derivative of lgamma and digamma is a series of its own, good to single precision only
     tolerance = 1e-6 if name in ("lgamma", "digamma") else 1e-9
-    agree(getattr(af, name), getattr(torch, name), x, rtol=tolerance)
-    agree(getattr(af.Tensor, name), getattr(torch.Tensor, name), x, order=1, rtol=tolerance)
+    assert_agrees(getattr(af, name), getattr(torch, name), x, rtol=tolerance)
+    assert_agrees(getattr(af.Tensor, name), getattr(torch.Tensor, name), x, order=1, rtol=tolerance)
 
 
 @pytest.mark.torch
@@ -74,7 +74,7 @@ def test_binary_as_pytorch(name, shapes):
     torch = pytest.importorskip("torch")
     positive = name in ("pow", "xlogy", "hypot")
     x, y = (numbers(shape, 0.3 if positive else -3, 3, seed) for seed, shape in enumerate(shapes))
-    agree(getattr(af, name), getattr(torch, name), x, y)
+    assert_agrees(getattr(af, name), getattr(torch, name), x, y)
 
 
 @pytest.mark.torch
@@ -129,7 +129,7 @@ def test_ties_share_the_gradient(name):
     torch = pytest.importorskip("torch")
     x = np.array([1.0, 2.0, 3.0, math.inf])
     y = np.array([1.0, 3.0, 3.0, math.inf])
-    agree(getattr(af, name), getattr(torch, name), x, y)
+    assert_agrees(getattr(af, name), getattr(torch, name), x, y)
 
 
 @pytest.mark.torch
@@ -137,11 +137,11 @@ def test_ties_share_the_gradient(name):
 def test_clamp_as_pytorch(bounds):
     torch = pytest.importorskip("torch")
     x = np.array([-2.0, -1.0, 0.0, 1.0, 2.0, math.inf, -math.inf])
-    agree(lambda t: af.clamp(t, *bounds), lambda t: torch.clamp(t, *bounds), x)
-    agree(lambda t: t.clamp(min=bounds[0], max=bounds[1]), lambda t: t.clamp(min=bounds[0], max=bounds[1]), x)
+    assert_agrees(lambda t: af.clamp(t, *bounds), lambda t: torch.clamp(t, *bounds), x)
+    assert_agrees(lambda t: t.clamp(min=bounds[0], max=bounds[1]), lambda t: t.clamp(min=bounds[0], max=bounds[1]), x)
     whole = np.array([-3, 0, 5])
-    agree(lambda t: af.clamp(t, -1, 2), lambda t: torch.clamp(t, -1, 2), whole)
-    agree(lambda t: af.clamp(t, -0.5, 2), lambda t: torch.clamp(t, -0.5, 2), whole)
+    assert_agrees(lambda t: af.clamp(t, -1, 2), lambda t: torch.clamp(t, -1, 2), whole)
+    assert_agrees(lambda t: af.clamp(t, -0.5, 2), lambda t: torch.clamp(t, -0.5, 2), whole)
 
 
 @pytest.mark.torch
@@ -149,9 +149,9 @@ def test_clamp_by_tensors_as_pytorch():
     torch = pytest.importorskip("torch")
     x = np.array([[-2.0, -1.0, 0.0], [1.0, 2.0, 3.0]])
     low, high = np.array([-1.0, 0.5, 1.0]), np.array([[1.5], [0.25]])  # low > high in places
-    agree(lambda t, a, b: af.clamp(t, a, b), lambda t, a, b: torch.clamp(t, a, b), x, low, high)
-    agree(lambda t, a: af.clamp(t, min=a), lambda t, a: torch.clamp(t, min=a), x, low)
-    agree(lambda t, b: af.clamp(t, max=b), lambda t, b: torch.clamp(t, max=b), x, high)
+    assert_agrees(lambda t, a, b: af.clamp(t, a, b), lambda t, a, b: torch.clamp(t, a, b), x, low, high)
+    assert_agrees(lambda t, a: af.clamp(t, min=a), lambda t, a: torch.clamp(t, min=a), x, low)
+    assert_agrees(lambda t, b: af.clamp(t, max=b), lambda t, b: torch.clamp(t, max=b), x, high)
 
 
 @pytest.mark.torch
@@ -159,21 +159,23 @@ def test_clamp_by_tensors_as_pytorch():
 def test_powers_as_pytorch(exponent):
     torch = pytest.importorskip("torch")
     x = numbers((3, 2), 0.2, 3)
-    agree(lambda t: t**exponent, lambda t: t**exponent, x)
-    agree(lambda t: af.pow(t, exponent), lambda t: torch.pow(t, exponent), x.astype(np.float32), rtol=1e-5, atol=1e-5)
+    assert_agrees(lambda t: t**exponent, lambda t: t**exponent, x)
+    assert_agrees(
+        lambda t: af.pow(t, exponent), lambda t: torch.pow(t, exponent), x.astype(np.float32), rtol=1e-5, atol=1e-5
+    )
     if exponent >= 0:
         whole = np.array([0, 1, 2, 3])
-        agree(lambda t: t**exponent, lambda t: t**exponent, whole, rtol=1e-6)
+        assert_agrees(lambda t: t**exponent, lambda t: t**exponent, whole, rtol=1e-6)
     if exponent in (0, 1, 2, 3, 1.0, 2.0):
-        agree(lambda t: t**exponent, lambda t: t**exponent, np.array([0.0, -1.0, 2.0]))
-    agree(lambda t: exponent**t, lambda t: exponent**t, x) if exponent > 0 else None
+        assert_agrees(lambda t: t**exponent, lambda t: t**exponent, np.array([0.0, -1.0, 2.0]))
+    assert_agrees(lambda t: exponent**t, lambda t: exponent**t, x) if exponent > 0 else None
 
 
 @pytest.mark.torch
 def test_power_at_zero_as_pytorch():
     torch = pytest.importorskip("torch")
     base, exponent = np.array([0.0, 0.0, 0.0, 2.0]), np.array([0.0, 2.0, 1.0, 0.0])
-    agree(lambda x, y: x**y, torch.pow, base, exponent, order=1)
+    assert_agrees(lambda x, y: x**y, torch.pow, base, exponent, order=1)
 
 
 @pytest.mark.torch
@@ -183,7 +185,7 @@ def test_division_modes_as_pytorch(mode, dtype):
     torch = pytest.importorskip("torch")
     x = np.array([-7, 7, -8, 8, 6, -1], dtype=dtype)
     y = np.array([2, -2, 3, 3, -3, 5], dtype=dtype)
-    agree(
+    assert_agrees(
         lambda a, b: af.div(a, b, rounding_mode=mode), lambda a, b: torch.div(a, b, rounding_mode=mode), x, y, rtol=1e-6
     )
 
@@ -209,7 +211,7 @@ def test_whole_numbers_by_zero_raise(divide):
 def test_round_as_pytorch(decimals):
     torch = pytest.importorskip("torch")
     x = np.array([0.5, 1.5, 2.5, -0.5, 0.25, 125.0, 1.23456, -7.777, math.inf, math.nan])
-    agree(lambda t: af.round(t, decimals=decimals), lambda t: torch.round(t, decimals=decimals), x)
+    assert_agrees(lambda t: af.round(t, decimals=decimals), lambda t: torch.round(t, decimals=decimals), x)
 
 
 @pytest.mark.torch
@@ -217,12 +219,12 @@ def test_round_as_pytorch(decimals):
 def test_mixtures_as_pytorch(value):
     torch = pytest.importorskip("torch")
     x, y, z = numbers((2, 3)), numbers((3,), seed=1), numbers((2, 1), 0.5, 2, seed=2)
-    agree(lambda *t: af.addcmul(*t, value=value), lambda *t: torch.addcmul(*t, value=value), x, y, z)
-    agree(lambda *t: af.addcdiv(*t, value=value), lambda *t: torch.addcdiv(*t, value=value), x, y, z)
-    agree(af.lerp, torch.lerp, x, y, z)
-    agree(lambda a, b: af.lerp(a, b, value), lambda a, b: torch.lerp(a, b, value), x, y)
-    agree(lambda a, b: af.add(a, b, alpha=value), lambda a, b: torch.add(a, b, alpha=value), x, y)
-    agree(lambda a, b: af.sub(a, b, alpha=value), lambda a, b: torch.sub(a, b, alpha=value), x, y)
+    assert_agrees(lambda *t: af.addcmul(*t, value=value), lambda *t: torch.addcmul(*t, value=value), x, y, z)
+    assert_agrees(lambda *t: af.addcdiv(*t, value=value), lambda *t: torch.addcdiv(*t, value=value), x, y, z)
+    assert_agrees(af.lerp, torch.lerp, x, y, z)
+    assert_agrees(lambda a, b: af.lerp(a, b, value), lambda a, b: torch.lerp(a, b, value), x, y)
+    assert_agrees(lambda a, b: af.add(a, b, alpha=value), lambda a, b: torch.add(a, b, alpha=value), x, y)
+    assert_agrees(lambda a, b: af.sub(a, b, alpha=value), lambda a, b: torch.sub(a, b, alpha=value), x, y)
 
 
 @pytest.mark.torch
@@ -231,16 +233,16 @@ def test_comparisons_as_pytorch(name):
     torch = pytest.importorskip("torch")
     x = np.array([[0.0, 1.0, math.nan], [math.inf, -math.inf, 2.0]])
     y = np.array([0.0, -math.inf, 2.0])
-    agree(getattr(af, name), getattr(torch, name), x, y)
-    agree(getattr(af.Tensor, name), getattr(torch.Tensor, name), np.array([1, 2, 3]), np.array([1, 3, 2]))
+    assert_agrees(getattr(af, name), getattr(torch, name), x, y)
+    assert_agrees(getattr(af.Tensor, name), getattr(torch.Tensor, name), np.array([1, 2, 3]), np.array([1, 3, 2]))
 
 
 @pytest.mark.torch
 @pytest.mark.parametrize("name", ["isnan", "isinf", "isfinite", "logical_not", "signbit"])
 def test_tests_of_numbers_as_pytorch(name):
     torch = pytest.importorskip("torch")
-    agree(getattr(af, name), getattr(torch, name), np.array([0.0, -0.0, 1.0, math.nan, math.inf, -math.inf]))
-    agree(getattr(af, name), getattr(torch, name), np.array([0, 1, -1]))
+    assert_agrees(getattr(af, name), getattr(torch, name), np.array([0.0, -0.0, 1.0, math.nan, math.inf, -math.inf]))
+    assert_agrees(getattr(af, name), getattr(torch, name), np.array([0, 1, -1]))
 
 
 SPECIAL = np.array([-math.inf, -1.0, -0.0, 0.0, 1.0, math.inf, math.nan])
@@ -266,9 +268,11 @@ def test_where_as_pytorch():
     torch = pytest.importorskip("torch")
     mask = np.array([[True, False, True], [False, False, True]])
     x, y = numbers((2, 3)), numbers((3,), seed=1)
-    agree(lambda a, b: af.where(af.tensor(mask), a, b), lambda a, b: torch.where(torch.tensor(mask), a, b), x, y)
-    agree(lambda a: af.where(af.tensor(mask), a, 0.0), lambda a: torch.where(torch.tensor(mask), a, 0.0), x)
-    agree(lambda a: a.where(af.tensor(mask), 1.0), lambda a: a.where(torch.tensor(mask), torch.tensor(1.0)), x)
+    assert_agrees(
+        lambda a, b: af.where(af.tensor(mask), a, b), lambda a, b: torch.where(torch.tensor(mask), a, b), x, y
+    )
+    assert_agrees(lambda a: af.where(af.tensor(mask), a, 0.0), lambda a: torch.where(torch.tensor(mask), a, 0.0), x)
+    assert_agrees(lambda a: a.where(af.tensor(mask), 1.0), lambda a: a.where(torch.tensor(mask), torch.tensor(1.0)), x)
     found = af.where(af.tensor(mask))
     assert [one.tolist() for one in found] == [one.tolist() for one in torch.where(torch.tensor(mask))]
 

@@ -40,15 +40,15 @@ def test_sort_is_pytorchs_stable_sort(data, descending):
 @pytest.mark.torch
 @given(data=st.data(), flag=st.booleans())
 def test_gradients_of_sort_topk_kthvalue(data, flag):
-    from against_torch import compare
+    from against_torch import assert_same_gradients
 
     array, dim = draw_array(data, ties=False)
     size = array.shape[dim] if array.ndim else 1
     k = data.draw(st.integers(1, size), label="k")
-    compare(lambda lib, x: tuple(lib.sort(x, dim, flag)), array)
-    compare(lambda lib, x: tuple(lib.topk(x * x, k, dim, largest=flag)), array)
-    compare(lambda lib, x: tuple(lib.kthvalue(x, k, dim)), array)
-    compare(lambda lib, x: lib.msort(x) if x.ndim else x * 1, array)
+    assert_same_gradients(lambda lib, x: tuple(lib.sort(x, dim, flag)), array)
+    assert_same_gradients(lambda lib, x: tuple(lib.topk(x * x, k, dim, largest=flag)), array)
+    assert_same_gradients(lambda lib, x: tuple(lib.kthvalue(x, k, dim)), array)
+    assert_same_gradients(lambda lib, x: lib.msort(x) if x.ndim else x * 1, array)
 
 
 def test_integers_and_booleans_descend_without_overflow():

@@ -93,10 +93,10 @@ def differentiable(results):
 @settings(max_examples=10)
 @given(data=st.data())
 def test_values_gradients_and_second_gradients(name, data):
-    compare(name, *CASES[name](HypothesisDraw(data)))
+    assert_same(name, *CASES[name](HypothesisDraw(data)))
 
 
-def compare(name, args, kwargs):
+def assert_same(name, args, kwargs):
     ours, theirs = functions(name)
     args, kwargs = as_arrays((args, kwargs))
     our_args, their_args = as_ours((args, kwargs)), as_torch((args, kwargs))
