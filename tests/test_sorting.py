@@ -103,3 +103,13 @@ def test_numpys_front_door():
     order = np.argsort(array, 1)
     np.testing.assert_array_equal(np.take_along_axis(x, order, 1).detach().numpy(), np.sort(array, 1))
     np.testing.assert_array_equal(np.take_along_axis(x, order[0], None).detach().numpy(), array.reshape(-1)[order[0]])
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [("sort", ()), ("argsort", ()), ("topk", (1,)), ("flatten", ()), ("transpose", (0, 1)), ("squeeze", ()),
+     ("unsqueeze", (0,)), ("flip", (0,)), ("roll", (1,)), ("split", (1,)), ("ones_like", ()), ("zeros_like", ())],
+)  # fmt: skip
+def test_what_is_no_tensor_is_named(name, arguments):
+    with pytest.raises(errors.DtypeError, match=rf"{name} takes a Tensor, got a list: \[1.0, 2.0\]"):
+        getattr(af, name)([1.0, 2.0], *arguments)

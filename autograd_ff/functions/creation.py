@@ -14,6 +14,7 @@ from ..errors import DtypeError, ShapeError
 from .composition import composed
 from .conversion import check_device, to
 from .dtypes import as_dtype, dtype_of
+from .operands import check_tensors
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -281,6 +282,7 @@ def zeros_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires
     >>> af.zeros_like(af.tensor([1, 2]))
     tensor([0, 0])
     """
+    check_tensors("zeros_like", input)
     return _finish(np.zeros(input.shape, _same_or(input, dtype, device)), requires_grad)
 
 
@@ -291,6 +293,7 @@ def ones_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_
     >>> af.ones_like(af.tensor([1, 2]))
     tensor([1, 1])
     """
+    check_tensors("ones_like", input)
     return _finish(np.ones(input.shape, _same_or(input, dtype, device)), requires_grad)
 
 
@@ -301,6 +304,7 @@ def empty_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires
     >>> af.empty_like(af.tensor([1, 2])).dtype
     dtype('int64')
     """
+    check_tensors("empty_like", input)
     return _finish(np.empty(input.shape, _same_or(input, dtype, device)), requires_grad)
 
 
@@ -313,6 +317,7 @@ def full_like(
     >>> af.full_like(af.zeros(2), 7)
     tensor([7., 7.])
     """
+    check_tensors("full_like", input)
     return full(input.shape, fill_value, dtype=_same_or(input, dtype, device), requires_grad=requires_grad)
 
 

@@ -96,6 +96,7 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     >>> af.zeros(64, 1, 28, 28).flatten(1).shape
     (64, 784)
     """
+    check_tensors("flatten", input)
     shape = input.array.shape
     start, end = dim_of(start_dim, len(shape), "flatten"), dim_of(end_dim, len(shape), "flatten")
     if start > end:
@@ -140,6 +141,7 @@ def squeeze(input: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
     >>> af.zeros(1, 2, 1).squeeze().shape, af.zeros(1, 2, 1).squeeze((0, 1)).shape
     ((2,), (2, 1))
     """
+    check_tensors("squeeze", input)
     shape = input.array.shape
     axes = range(len(shape)) if dim is None else dims_of(dim, len(shape), "squeeze")
     return apply(rules.squeeze, (input,), {"axis": tuple(one for one in axes if shape and shape[one] == 1)})
@@ -152,6 +154,7 @@ def unsqueeze(input: Tensor, dim: int) -> Tensor:
     >>> af.zeros(2, 3).unsqueeze(-1).shape
     (2, 3, 1)
     """
+    check_tensors("unsqueeze", input)
     return apply(rules.expand_dims, (input,), {"axis": dim_of(dim, input.array.ndim + 1, "unsqueeze")})
 
 
@@ -179,6 +182,7 @@ def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     >>> af.zeros(2, 3, 4).transpose(0, 2).shape
     (4, 3, 2)
     """
+    check_tensors("transpose", input)
     ndim = input.array.ndim
     axis1, axis2 = dim_of(dim0, ndim, "transpose"), dim_of(dim1, ndim, "transpose")
     if not ndim:
@@ -237,6 +241,7 @@ def movedim(input: Tensor, source: int | Sequence[int], destination: int | Seque
     >>> af.zeros(2, 3, 4).movedim(0, -1).shape
     (3, 4, 2)
     """
+    check_tensors("movedim", input)
     ndim = input.array.ndim
     start, end = dims_of(source, ndim, "movedim"), dims_of(destination, ndim, "movedim")
     if len(start) != len(end):
@@ -261,6 +266,7 @@ def expand(input: Tensor, *sizes: int | Sequence[int]) -> Tensor:
     >>> af.zeros(3, 1).expand(2, -1, 4).shape
     (2, 3, 4)
     """
+    check_tensors("expand", input)
     shape, wanted = input.array.shape, integers_of(sizes, None, "expand")
     extra = len(wanted) - len(shape)
     if extra < 0:
@@ -425,6 +431,7 @@ def split(tensor: Tensor, split_size_or_sections: int | Sequence[int], dim: int 
     >>> [one.tolist() for one in af.arange(5).split([1, 4])]
     [[0], [1, 2, 3, 4]]
     """
+    check_tensors("split", tensor)
     axis = dim_of(dim, tensor.array.ndim, "split")
     if not tensor.array.ndim:
         raise DimensionError(f"split of a 0-d tensor{here()}")
@@ -450,6 +457,7 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     >>> [one.tolist() for one in af.arange(5).chunk(2)]
     [[0, 1, 2], [3, 4]]
     """
+    check_tensors("chunk", input)
     axis = dim_of(dim, input.array.ndim, "chunk")
     if chunks < 1 or not input.array.ndim:
         raise ShapeError(f"chunk: {chunks} pieces of a tensor of shape {input.shape}{here()}")
@@ -482,6 +490,7 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     >>> [one.tolist() for one in af.arange(4).reshape(2, 2).unbind(1)]
     [[0, 2], [1, 3]]
     """
+    check_tensors("unbind", input)
     axis = dim_of(dim, input.array.ndim, "unbind")
     if not input.array.ndim:
         raise DimensionError(f"unbind of a 0-d tensor{here()}")
@@ -503,6 +512,7 @@ def flip(input: Tensor, *which: int | Sequence[int], dims: int | Sequence[int] |
     >>> af.arange(3).flip(0)
     tensor([2, 1, 0])
     """
+    check_tensors("flip", input)
     axes = dims_of(integers_of(which, dims, "flip"), input.array.ndim, "flip")
     return apply(rules.flip, (input,), {"axis": axes if input.array.ndim else ()})
 
@@ -554,6 +564,7 @@ def roll(input: Tensor, shifts: int | Sequence[int], dims: int | Sequence[int] |
     >>> af.arange(4).roll(1)
     tensor([3, 0, 1, 2])
     """
+    check_tensors("roll", input)
     moves = integers_of((shifts,), None, "roll")
     if dims is None:
         if len(moves) != 1:

@@ -10,6 +10,7 @@ from ..rules import indexing as index_rules
 from ..rules import sorting as rules
 from .composition import composed
 from .dims import dim_of
+from .operands import check_tensors
 from .reductions import ValuesAndIndices
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool
     >>> af.tensor([30, 10, 20]).argsort()
     tensor([1, 2, 0])
     """
+    check_tensors("argsort", input)
     axis = dim_of(dim, input.array.ndim, "argsort")
     return apply(rules.argsort, (input,), {"axis": axis, "descending": bool(descending)})
 
@@ -40,6 +42,7 @@ def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = 
     >>> values, indices
     (tensor([3., 2., 1.]), tensor([0, 2, 1]))
     """
+    check_tensors("sort", input)
     axis = dim_of(dim, input.array.ndim, "sort")
     indices = apply(rules.argsort, (input,), {"axis": axis, "descending": bool(descending)})
     return ValuesAndIndices(_take(input, indices, axis), indices)
@@ -73,6 +76,7 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: boo
     >>> values, indices
     (tensor([4., 3.]), tensor([1, 3]))
     """
+    check_tensors("topk", input)
     axis = dim_of(dim, input.array.ndim, "topk")
     size = input.array.shape[axis] if input.array.ndim else 1
     if not 0 <= k <= size:
