@@ -40,7 +40,7 @@ def refuses(error, call, *words, on=()):
 # ---------------------------------------------------------------------- (a) stale saved arrays
 
 
-def stale(root, saved, written, what):
+def assert_stale(root, saved, written, what):
     """The backward pass refuses, naming the saving line, the writing line and what was saved."""
     with pytest.raises(InplaceError) as caught:
         root.backward()
@@ -56,7 +56,7 @@ def test_a_stale_output():
     z = y.sum()
     y += 1.0
     written = line() - 1
-    stale(z, saved, written, "exp saved its output, float64 (2,)")
+    assert_stale(z, saved, written, "exp saved its output, float64 (2,)")
 
 
 def test_a_stale_input():
@@ -64,7 +64,7 @@ def test_a_stale_input():
     z, saved = (x * c).sum(), line()
     c[0] = 5.0
     written = line() - 1
-    stale(z, saved, written, "multiply saved its input 'x2'")
+    assert_stale(z, saved, written, "multiply saved its input 'x2'")
 
 
 def writers():
@@ -177,7 +177,7 @@ def test_an_index_that_was_written_is_stale_too():
     z, saved = x[index].sum(), line()
     index += 1
     written = line() - 1
-    stale(z, saved, written, "index saved its index, int64 (2,)")
+    assert_stale(z, saved, written, "index saved its index, int64 (2,)")
 
 
 def test_a_written_mask_is_stale():

@@ -26,7 +26,7 @@ def theirs(name):
     return getattr(pytest.importorskip("torch").nn.functional, name)
 
 
-def compare(name, *arrays, order=2, **params):
+def assert_as_pytorch(name, *arrays, order=2, **params):
     """The loss of these arrays, ours and PyTorch's; Tensor parameters are given as arrays."""
     torch = pytest.importorskip("torch")
     mine = {key: af.tensor(value) if isinstance(value, np.ndarray) else value for key, value in params.items()}
@@ -51,7 +51,7 @@ def compare(name, *arrays, order=2, **params):
 )  # fmt: skip
 def test_elementwise_as_pytorch(name, params, shape, reduction):
     target = numbers(shape, 0.05, 0.95, seed=1)
-    compare(name, numbers(shape), target, reduction=reduction, **params)
+    assert_as_pytorch(name, numbers(shape), target, reduction=reduction, **params)
 
 
 @pytest.mark.torch
@@ -63,20 +63,22 @@ def test_elementwise_as_pytorch(name, params, shape, reduction):
     "name", ["mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "binary_cross_entropy_with_logits"]
 )
 def test_empty_as_pytorch(name, reduction):
-    compare(name, np.zeros((0, 2)), np.zeros((0, 2)), reduction=reduction, order=1)
+    assert_as_pytorch(name, np.zeros((0, 2)), np.zeros((0, 2)), reduction=reduction, order=1)
 
 
 @pytest.mark.torch
 @pytest.mark.parametrize("name", ["mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"])
 def test_ties_as_pytorch(name):
-    compare(name, np.array([0.0, 1.0, 2.0, -1.0]), np.array([0.0, 0.0, 1.0, -1.0]), reduction="sum", order=1)
+    assert_as_pytorch(name, np.array([0.0, 1.0, 2.0, -1.0]), np.array([0.0, 0.0, 1.0, -1.0]), reduction="sum", order=1)
 
 
 @pytest.mark.torch
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 @pytest.mark.parametrize("name", ["mse_loss", "l1_loss", "huber_loss"])
 def test_weighted_as_pytorch(name, reduction):
-    compare(name, numbers((4, 3)), numbers((4, 3), seed=1), reduction=reduction, weight=numbers((4, 3), 0.1, 2, seed=2))
+    assert_as_pytorch(
+        name, numbers((4, 3)), numbers((4, 3), seed=1), reduction=reduction, weight=numbers((4, 3), 0.1, 2, seed=2)
+    )
 
 
 @pytest.mark.torch
@@ -85,9 +87,9 @@ def test_weighted_as_pytorch(name, reduction):
 def test_binary_cross_entropy_as_pytorch(weight, reduction):
     weight = None if weight is None else numbers(weight, 0.1, 2, seed=2)
     x, target = numbers((2, 3), 0.05, 0.95), numbers((2, 3), 0, 1, seed=1)
-    compare("binary_cross_entropy", x, target, weight=weight, reduction=reduction)
+    assert_as_pytorch("binary_cross_entropy", x, target, weight=weight, reduction=reduction)
     hard = np.array([[0.0, 1.0, 1.0], [1.0, 0.0, 1.0]])
-    compare("binary_cross_entropy", x, hard, weight=weight, reduction=reduction)
+    assert_as_pytorch("binary_cross_entropy", x, hard, weight=weight, reduction=reduction)
 
 
 @pytest.mark.torch
@@ -111,7 +113,9 @@ def test_binary_cross_entropy_with_logits_as_pytorch(weight, pos_weight, reducti
     weight = None if weight is None else numbers(weight, 0.1, 2, seed=2)
     pos_weight = None if pos_weight is None else numbers(pos_weight, 0.1, 3, seed=3)
     x, target = numbers((2, 3), -40, 40), numbers((2, 3), 0, 1, seed=1)
-    compare("binary_cross_entropy_with_logits", x, target, weight=weight, pos_weight=pos_weight, reduction=reduction)
+    assert_as_pytorch(
+        "binary_cross_entropy_with_logits", x, target, weight=weight, pos_weight=pos_weight, reduction=reduction
+    )
 
 
 @given(st.lists(st.tuples(st.floats(-700, 700), st.floats(0, 1)), min_size=1, max_size=6))
@@ -133,7 +137,7 @@ def test_logits_and_probabilities_agree(pairs):
 def test_kl_div_as_pytorch(reduction, log_target):
     x = np.log(np.random.default_rng(0).dirichlet(np.ones(3), 4))
     target = np.random.default_rng(1).dirichlet(np.ones(3), 4)
-    compare("kl_div", x, np.log(target) if log_target else target, reduction=reduction, log_target=log_target)
+    assert_as_pytorch("kl_div", x, np.log(target) if log_target else target, reduction=reduction, log_target=log_target)
     if not log_target:
         certain = np.eye(3)[[0, 2, 1, 1]]
         value = losses.kl_div(af.tensor(x), af.tensor(certain), reduction=reduction)
@@ -172,10 +176,10 @@ def test_cross_entropy_of_indices_as_pytorch(shapes, ignore, weighted, smoothing
         params["weight"] = numbers((classes,), 0.2, 2, seed=2)
     if ignore is not None and (target == ignore).all() and reduction == "mean":
         return  # a mean over nothing: below
-    compare("cross_entropy", numbers(shape), target, **params)
+    assert_as_pytorch("cross_entropy", numbers(shape), target, **params)
     if not smoothing:
         params.pop("label_smoothing")
-        compare("nll_loss", numbers(shape), target, **params)
+        assert_as_pytorch("nll_loss", numbers(shape), target, **params)
 
 
 @pytest.mark.torch
@@ -188,7 +192,7 @@ def test_cross_entropy_of_probabilities_as_pytorch(shape, weighted, smoothing, r
     target = numbers(shape, 0, 1, seed=1)
     target /= target.sum(1 if len(shape) > 1 else 0, keepdims=True)
     params = {"weight": numbers((classes,), 0.2, 2, seed=2)} if weighted else {}
-    compare("cross_entropy", numbers(shape), target, reduction=reduction, label_smoothing=smoothing, **params)
+    assert_as_pytorch("cross_entropy", numbers(shape), target, reduction=reduction, label_smoothing=smoothing, **params)
 
 
 @pytest.mark.torch
