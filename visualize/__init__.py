@@ -13,13 +13,13 @@ Read in this order: `graph` (the data), `names` and `walk` (how it is read off t
 
 from .dot import to_dot
 from .fold import fold, fold_functions
-from .graph import Edge, GraphView, Module, Node, Source, Value
+from .graph import Edge, GraphView, Histogram, Module, Node, Source, Value
 from .layout import LayoutError
 from .rendering import render
 from .style import LIGHT, Style, Theme
 from .walk import trace
 
 __all__ = [
-    "LIGHT", "Edge", "GraphView", "LayoutError", "Module", "Node", "Source", "Style", "Theme", "Value", "fold",
+    "LIGHT", "Edge", "GraphView", "Histogram", "LayoutError", "Module", "Node", "Source", "Style", "Theme", "Value", "fold",
     "fold_functions", "render", "to_dot", "trace",
 ]  # fmt: skip

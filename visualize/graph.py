@@ -10,7 +10,7 @@ import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-__all__ = ["KINDS", "Edge", "GraphView", "Module", "Node", "Source", "Value"]
+__all__ = ["KINDS", "MARKS", "MEASURES", "Edge", "GraphView", "Histogram", "Module", "Node", "Source", "Value"]
 
 # What a node is, in the order in which a legend lists them.
 KINDS = {
@@ -25,6 +25,40 @@ KINDS = {
     "module": "folded module",
     "loss": "loss",
     "output": "output",
+}
+
+# Why a node stands out, in the order in which a legend lists them. At most one for each node.
+MARKS = {
+    "wrong": "wrong gradient",
+    "origin": "first NaN or infinity",
+    "nonfinite": "NaN or infinity passed on",
+    "cut": "path of the gradient cut here",
+    "unreached": "no gradient arrives",
+    "dead": "dead units",
+    "suspect": "worth a look",
+    "added": "added",
+    "removed": "removed",
+    "changed": "changed",
+    "active": "gradient is here now",
+}
+
+# What may be measured of a node in a real run, and its unit. Of a gradient, of the gradient of the node's output.
+MEASURES = {
+    "forward": "s",
+    "backward": "s",
+    "saved": "bytes",
+    "mean": "",
+    "spread": "",  # standard deviation
+    "norm": "",
+    "smallest": "",
+    "largest": "",
+    "zeros": "share",
+    "nonfinite": "share",
+    "gradient mean": "",
+    "gradient spread": "",
+    "gradient norm": "",
+    "gradient zeros": "share",
+    "gradient nonfinite": "share",
 }
 
 
@@ -67,6 +101,20 @@ def _item_size(dtype: str) -> int:
 
 
 @dataclass(frozen=True, slots=True)
+class Histogram:
+    """How the numbers of an array are spread: ``counts`` of equally wide bins from ``low`` to ``high``.
+
+    >>> sum(Histogram("values", -1.0, 1.0, (3, 5)).counts)
+    8
+    """
+
+    of: str  # "values" or "gradient"
+    low: float
+    high: float
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Node:
     """One operation, or one array that no operation made.
 
@@ -84,11 +132,21 @@ class Node:
     source: Source | None = None  # the line that made it
     tracked: bool = False  # a gradient flows back through it
     backward: bool = False  # part of the computation of a gradient
+    count: int = 1  # how many equal ones this node stands for: "Block ×12"
+    inside: int = 0  # how many operations are folded into it
+    mark: str = ""  # one of MARKS
+    remark: str = ""  # what there is to say about the mark
+    measures: tuple[tuple[str, float], ...] = ()  # of a real run, by a name in MEASURES
+    histograms: tuple[Histogram, ...] = ()
 
     @property
     def nbytes(self) -> int:
         """The bytes of all its outputs."""
         return sum(value.nbytes for value in self.outputs)
+
+    def measure(self, name: str) -> float | None:
+        """One measurement, or None where it was not taken."""
+        return dict(self.measures).get(name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +166,7 @@ class Edge:
     name: str = ""  # … and its name there
     value: Value | None = None  # as it is read
     tracked: bool = False  # a gradient flows back along it
+    mark: str = ""  # one of MARKS
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +244,11 @@ class GraphView:
                         "names": tuple(one.get("names", ())),
                         "arguments": tuple((key, text) for key, text in one.get("arguments", ())),
                         "source": _source(one.get("source")),
+                        "measures": tuple((name, number) for name, number in one.get("measures", ())),
+                        "histograms": tuple(
+                            Histogram(**{**_known(Histogram, part), "counts": tuple(part["counts"])})
+                            for part in one.get("histograms", ())
+                        ),
                     }
                 )
                 for one in data["nodes"]
