@@ -9,6 +9,7 @@ from math import nan as nan
 from math import pi as pi
 
 from . import autograd as autograd
+from . import func as func
 from . import functions as functions
 from . import nn as nn
 from . import optim as optim

@@ -7,12 +7,15 @@ that ``except ValueError`` and ``except IndexError`` work as people expect.
 
 from __future__ import annotations
 
+from typing import Any
+
 __all__ = [
     "AnomalyError",
     "AutogradError",
     "DimensionError",
     "DtypeError",
     "FileFormatError",
+    "GradcheckError",
     "GraphError",
     "InplaceError",
     "ModuleError",
@@ -42,6 +45,16 @@ class DimensionError(AutogradError, IndexError, ValueError):
 
 class GraphError(AutogradError):
     """A graph that cannot be differentiated as asked: freed, not recorded, or without a path."""
+
+
+class GradcheckError(AutogradError):
+    """A gradient that `autograd.gradcheck` does not pass.
+
+    Attributes:
+        report: the report of the check, where there is one; its text is the error's.
+    """
+
+    report: Any = None
 
 
 class InplaceError(AutogradError):

@@ -21,12 +21,15 @@ import autograd_ff.testing
 from autograd_ff import nn
 from autograd_ff.cli import main
 from autograd_ff.data import datasets, transforms
-from autograd_ff.testing.module import ModuleReport
+from autograd_ff.testing import Report
 from autograd_ff.training import Classification, evaluate
 from autograd_ff.training.settings import DATASETS, fashion_mnist
 from visualize import layout
 
-FILES = ["checkpoint.safetensors", "curves.png", "gradient_check.txt", "graph.png", "history.json", "model.safetensors"]
+CHARTS = ["confusion.png", "curves.png", "worst.png"]
+FILES = sorted(
+    [*CHARTS, "checkpoint.safetensors", "gradient_check.txt", "graph.png", "history.json", "model.safetensors"]
+)
 UNDRAWN = [name for name in FILES if not name.endswith(".png")]
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.path.dirname(__file__)}
 EPOCH = r"epoch {}/{}  loss \d\.\d{{4}}  train \d+\.\d\d%  test (\d+\.\d\d)%  \d+\.\d s"
@@ -107,7 +110,7 @@ def test_a_run_leaves_its_files_and_they_belong_together(train, tmp_path):
     for name in ("fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"):
         assert re.search(rf"^{re.escape(name)} .* PASS$", report, re.MULTILINE)
 
-    for name in ("curves.png", "graph.png"):
+    for name in (*CHARTS, "graph.png"):
         pixels = picture(folder / name)
         assert min(pixels.shape[:2]) > 100
         assert 0.005 < np.mean(pixels[..., :3].min(axis=-1) < 0.9) < 0.9, f"{name} is blank"
@@ -148,7 +151,7 @@ def test_the_default_output_folder_is_named_after_the_dataset(train, tmp_path, m
 
 def test_a_wrong_gradient_fails_the_command(train, tmp_path, monkeypatch):
     monkeypatch.setattr(layout, "_engines", lambda format: iter(()))
-    monkeypatch.setattr(autograd_ff.testing, "check_module", lambda *given: ModuleReport("FAIL", [], 1.0, "planted"))
+    monkeypatch.setattr(autograd_ff.testing, "gradcheck", lambda *given, **options: Report("FAIL", 1, [], "planted"))
     code, out, err = train()
     assert code == 1
     assert "gradient check of the trained network: FAIL" in out
@@ -182,7 +185,7 @@ def test_a_terminal_sees_a_bar_of_batches_and_a_pipe_plain_lines(train, monkeypa
 # ---------------------------------------------------------------- missing libraries
 
 
-def test_without_matplotlib_only_the_curves_are_missing(train, tmp_path, monkeypatch):
+def test_without_matplotlib_only_the_charts_are_missing(train, tmp_path, monkeypatch):
     pytest.importorskip("pygraphviz")
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "curves.png").write_bytes(b"an earlier run's")
@@ -190,10 +193,10 @@ def test_without_matplotlib_only_the_curves_are_missing(train, tmp_path, monkeyp
         patch.setitem(sys.modules, "matplotlib.figure", None)
         code, out, err = train()
     assert code == 0
-    assert "curves.png was not drawn" in err
+    assert "curves.png, confusion.png and worst.png could not be drawn" in err
     assert 'pip install "autograd_ff[plot]"' in err
     assert "graph.png" not in err
-    assert left(tmp_path / "run") == [name for name in FILES if name != "curves.png"]
+    assert left(tmp_path / "run") == [name for name in FILES if name not in CHARTS]
     assert "gradient check of the trained network: PASS" in out
 
 
@@ -206,7 +209,7 @@ def test_without_a_layout_engine_only_the_graph_is_missing(train, tmp_path, monk
         patch.setitem(sys.modules, "pygraphviz", None)
         code, out, err = train()
     assert code == 0
-    assert "graph.png was not drawn" in err
+    assert "graph.png could not be drawn" in err
     assert 'pip install "autograd_ff[draw]"' in err
     assert "curves.png" not in err
     assert left(tmp_path / "run") == [name for name in FILES if name != "graph.png"]
@@ -223,7 +226,7 @@ def test_resuming_a_finished_run_draws_what_was_missing(train, tmp_path, monkeyp
     weights = (tmp_path / "run" / "model.safetensors").read_bytes()
     code, again, _ = train("--resume")
     assert code == 0
-    assert "curves.png" in left(tmp_path / "run")
+    assert left(tmp_path / "run") == FILES
     assert again.startswith("resumed after 2 of 2 epochs\n")
     assert again.count("epoch 2/2") == 0
     assert "".join(re.findall("Accuracy.*", again)) in out
@@ -400,10 +403,10 @@ def test_ctrl_c_in_the_last_evaluation_comes_too_late(train, monkeypatch):
 
 
 def test_ctrl_c_elsewhere_just_ends_the_command(train, monkeypatch):
-    def interrupting(*given):
+    def interrupting(*given, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(autograd_ff.testing, "check_module", interrupting)
+    monkeypatch.setattr(autograd_ff.testing, "gradcheck", interrupting)
     monkeypatch.setattr(layout, "_engines", lambda format: iter(()))
     code, _, err = train()
     assert code == 130
@@ -469,7 +472,7 @@ def test_the_real_command_trains_on_the_real_data(tmp_path):
     accuracy = evaluate(model, datasets.MNIST(train=False, transform=transforms.ToTensor()))
     assert accuracy >= 0.95
     assert f"Accuracy of the network on the test images: {100 * accuracy:.2f} %" in done.stdout
-    assert (folder / "gradient_check.txt").read_text().startswith("PASS: the gradient of 6 parameters")
+    assert (folder / "gradient_check.txt").read_text().startswith("PASS: gradient of 6 inputs")
 
 
 SMALL_PROGRAM = """

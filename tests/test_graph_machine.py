@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 
 import naive_engine as naive
 import numpy as np
@@ -20,10 +21,12 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+import autograd_ff.engine.backward as backward_pass
 from autograd_ff.autograd import backward, grad, no_grad
 from autograd_ff.engine import Geometry, Scatter, View, versions, wrap
 from autograd_ff.engine.inplace import update
 from autograd_ff.errors import GraphError, InplaceError
+from autograd_ff.functions.tensor import Tensor
 from autograd_ff.rules import elementwise
 
 SHAPES = st.sampled_from([(), (1,), (3,), (2, 3), (3, 3), (1, 3), (3, 1)])
@@ -99,6 +102,7 @@ class GraphMachine(RuleBasedStateMachine):
         super().__init__()
         self.alive = []
         self.leaves = []
+        self.written = []  # in part, through a view
 
     def keep(self, real, model):
         self.alive.append((real, model))
@@ -306,6 +310,31 @@ class GraphMachine(RuleBasedStateMachine):
         part = (None, model.view(lambda a: a[index], recording))
         part[1].sealed = model.sealed  # t[i] = v makes its view and writes it in one step
         self.write(part, [y], recording, act, mirror)
+        self.written.append(x)
+
+    @rule(target=tensors, x=tensors, y=tensors, kind=views(), multiplying=st.booleans(), seed=SEEDS)
+    def fill_in(self, x, y, kind, multiplying, seed):
+        """What programs do: compute a tensor, write a part of it, differentiate it."""
+        filled = self.run(*UNARY["negative"], [x], True)
+        index = index_of(kind, x[0].shape)
+        if not isinstance(filled, tuple) or index is None:
+            return filled
+        if not fits(x[0].array[index], y[0]):
+            y = self.make(np.random.default_rng(seed).normal(size=x[0].array[index].shape), False)
+        self.write_part(filled, y, kind, True, multiplying)
+        self.backward([filled], seed, True)
+        return filled
+
+    @rule(target=tensors, x=tensors, y=tensors, seed=SEEDS)
+    def residual(self, x, y, seed):
+        """Two paths to x, and one gradient for all: (x + y) + x."""
+        if not fits(x[0], y[0]):
+            return multiple()
+        inner = self.run(*BINARY["add"], [x, y], True)
+        outer = self.run(*BINARY["add"], [inner, x], True) if isinstance(inner, tuple) else inner
+        if isinstance(outer, tuple):
+            self.backward([outer], seed, True)
+        return outer
 
     @rule(x=tensors, y=tensors, seed=SEEDS, recording=RECORDING)
     def write_masked(self, x, y, seed, recording):
@@ -354,6 +383,13 @@ class GraphMachine(RuleBasedStateMachine):
         for _, leaf in self.leaves:
             if leaf.value in found:
                 leaf.grad = found[leaf.value] + (0.0 if leaf.grad is None else leaf.grad)
+
+    @rule(root=tensors, seed=SEEDS, retained=st.integers(0, 3))
+    def backward_again_and_again(self, root, seed, retained):
+        """Passes that keep the graph add up; the one after the pass that freed it is refused."""
+        if root[0].requires_grad:
+            for number in range(retained + 2):
+                self.backward([root], seed + number, number < retained)
 
     @rule(
         roots=st.lists(tensors, min_size=1, max_size=3),
@@ -416,8 +452,8 @@ class GraphMachine(RuleBasedStateMachine):
             leaf.grad = model.grad = None
 
     def teardown(self):
-        """Differentiate what was made last, so that no example ends unexamined."""
-        for number, pair in enumerate(self.alive[-8:]):
+        """Differentiate what was made last and what was written last, so that no example ends unexamined."""
+        for number, pair in enumerate([*self.alive[-8:], *self.written[-6:]]):
             if pair[0].requires_grad:
                 self.backward([pair], number, True)
 
@@ -468,6 +504,34 @@ def _overwrite(self, buffer):
     buffer[self.index] = self.gradient
 
 
+class _Keeps(backward_pass._Walk):
+    def __init__(self, on_tensors, create_graph, retain_graph, on_path):
+        super().__init__(on_tensors, create_graph, True, on_path)
+
+
+class _Frees(backward_pass._Walk):
+    def __init__(self, on_tensors, create_graph, retain_graph, on_path):
+        super().__init__(on_tensors, create_graph, False, on_path)
+
+
+class _CountsTwice(backward_pass._Walk):
+    """Adds where it should begin: a gradient that stands is written into as if it were the pass's own."""
+
+    def add(self, node, value):
+        if isinstance(value, np.ndarray) and node in self.pending:
+            self.owned.add(node)
+        super().add(node, value)
+
+
+def _replace_gradient(node, tensor, gradient, create_graph):
+    if tensor is not None:
+        tensor._grad = wrap(np.array(gradient))
+
+
+def _grad_mode_left_on(recording):
+    return contextlib.nullcontext()
+
+
 @pytest.mark.parametrize(
     ("where", "name", "fault"),
     [
@@ -475,6 +539,12 @@ def _overwrite(self, buffer):
         pytest.param(View, "stale", lambda self: False, id="stale views are read"),
         pytest.param(versions, "written_since", lambda *_: (False, None), id="stale saved arrays are used"),
         pytest.param(Scatter, "add_into", _overwrite, id="slices overwrite each other's gradient"),
+        pytest.param(backward_pass, "_Walk", _Keeps, id="a graph is never freed"),
+        pytest.param(backward_pass, "_Walk", _Frees, id="retain_graph is not heard"),
+        pytest.param(backward_pass, "_Walk", _CountsTwice, id="additions write into what others hold"),
+        pytest.param(backward_pass, "_accumulate", _replace_gradient, id="a second backward replaces gradients"),
+        pytest.param(Tensor, "detach", lambda self: wrap(self.array, self.node), id="detach keeps the graph"),
+        pytest.param(sys.modules[__name__], "grad_mode", _grad_mode_left_on, id="no_grad records"),
     ],
 )
 def test_the_machine_finds_planted_faults(monkeypatch, where, name, fault):

@@ -1,18 +1,55 @@
-"""Views made simpler: what is one thing to the reader becomes one node."""
+"""Views made simpler by modules: what is one thing to the reader becomes one node."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import replace
+from fnmatch import fnmatchcase
+from functools import partial
+from typing import Any
 
-from .graph import Edge, GraphView, Module, Node
+from .contraction import End, Group, contract, folded
+from .errors import PictureError, here
+from .graph import GraphView, Module, Node
 
-__all__ = ["fold", "fold_functions"]
+__all__ = ["Selection", "fold", "fold_functions", "selector"]
 
-_FOLDED = {"composite": "op", "function": "kernel", "backward": "op", "module": "module"}
+_FOLDED = {"composite": "op", "function": "kernel", "backward": "op", "module": "module", "repeat": "module"}
+
+# Which modules: names, patterns of names, types, a predicate, or several of these; True for all.
+Selection = bool | str | type | Callable[[Module], bool] | Collection[Any]
 
 
-def fold_functions(view: GraphView, open: bool | str | Collection[str] = False) -> GraphView:
+def selector(chosen: Selection | None) -> Callable[[Module], bool]:
+    """The predicate that a selection of modules means.
+
+    A text means the module of that qualified name (``"encoder.layers.0"``), those whose name matches it as a pattern
+    (``"encoder.layers.*"``), and those of that type (``"Linear"``); a class means its modules.
+
+    >>> linear = Module(0, "module", "layers.0.fc1", "Linear")
+    >>> [selector(one)(linear) for one in ("layers.*", "Linear", ["layers.1", "fc1"], lambda module: module.id == 0)]
+    [True, True, False, True]
+    """
+    if chosen is None or chosen is False or chosen is True:
+        return lambda module: chosen is True
+    if isinstance(chosen, type):
+        return lambda module: module.type == chosen.__name__
+    if isinstance(chosen, str):
+        return lambda module: (
+            chosen in (module.name, module.type)
+            or (fnmatchcase(module.name, chosen) or fnmatchcase(module.type, chosen))
+        )
+    if callable(chosen):
+        return chosen
+    if not isinstance(chosen, Collection):
+        raise PictureError(
+            "modules are chosen by name, pattern, type or a predicate, or several of these, not by "
+            f"{type(chosen).__name__}{here()}"
+        )
+    each = [selector(one) for one in chosen]
+    return lambda module: any(one(module) for one in each)
+
+
+def fold_functions(view: GraphView, open: Selection = False) -> GraphView:
     """One node for each call of a composite op and of a derivative rule.
 
     Args:
@@ -26,109 +63,79 @@ def fold_functions(view: GraphView, open: bool | str | Collection[str] = False) 
     """
     if open is True:
         return view
-    kept = {open} if isinstance(open, str) else set(open or ())
-    return fold(
-        view,
-        lambda module: module.kind in ("composite", "backward") and module.name not in kept and module.type not in kept,
-    )
+    kept = selector(open)
+    return fold(view, lambda module: module.kind in ("composite", "backward") and not kept(module))
 
 
-def fold(view: GraphView, chosen: Callable[[Module], bool]) -> GraphView:
+def fold(view: GraphView, chosen: Selection) -> GraphView:
     """A view in which each chosen module, with all in it, is one node.
 
     The outermost chosen module counts. A folded node reads what its inside read from outside, and its outputs are those
     that are read outside, or by nobody.
 
+    Args:
+        view: what to fold.
+        chosen: qualified names, patterns of names (``"encoder.*"``), types, or a predicate on `Module`.
+
     >>> import autograd_ff as af, visualize
     >>> view = visualize.trace(af.nn.Sequential(af.nn.Linear(3, 2), af.nn.ReLU()), af.ones(1, 3))
-    >>> folded = fold(view, lambda module: module.type == "Linear")
-    >>> [(node.kind, node.op) for node in folded.nodes if node.op]
+    >>> [(node.kind, node.op) for node in fold(view, "Linear").nodes if node.op]
     [('module', 'Linear'), ('op', 'relu')]
     """
-    outermost: list[int | None] = []  # for each module the outermost chosen one around it
+    return contract(view, groups_by_module(view, outermost(view, selector(chosen))))
+
+
+def outermost(view: GraphView, chosen: Callable[[Module], bool]) -> list[int | None]:
+    """For each module the outermost chosen one around it, itself included."""
+    found: list[int | None] = []
     for module in view.modules:  # a parent comes before its children
-        above = None if module.parent is None else outermost[module.parent]
-        outermost.append(above if above is not None else module.id if chosen(module) else None)
-    group = [None if node.module is None else outermost[node.module] for node in view.nodes]
-    if not any(one is not None for one in group):
-        return view
-    # A call of a module is an uninterrupted stretch of operations, so it may stand where its last one stood.
-    last = {one: node.id for node, one in zip(view.nodes, group, strict=True) if one is not None}
-    read_inside: set[tuple[int, int]] = set()
-    read_outside: set[tuple[int, int]] = set()
-    for edge in view.edges:
-        inside = group[edge.source] is not None and group[edge.source] == group[edge.target]
-        (read_inside if inside else read_outside).add((edge.source, edge.output))
-    members: dict[int, list[Node]] = {}
-    for node, one in zip(view.nodes, group, strict=True):
+        above = None if module.parent is None else found[module.parent]
+        found.append(above if above is not None else module.id if chosen(module) else None)
+    return found
+
+
+def groups_by_module(view: GraphView, around: list[int | None]) -> list[Group]:
+    members: dict[int, list[int]] = {}
+    for node in view.nodes:
+        one = None if node.module is None else around[node.module]
         if one is not None:
-            members.setdefault(one, []).append(node)
-    results: dict[int, list[tuple[int, int]]] = {}
-    for one, nodes in members.items():
-        ends = [(node.id, output) for node in nodes for output in range(len(node.outputs))]
-        results[one] = [end for end in ends if end in read_outside] or [end for end in ends if end not in read_inside]
-    modules, numbers = _without(view, {index for index, one in enumerate(outermost) if one is not None})
-    nodes_left: list[Node] = []
-    ids: dict[int, int] = {}
-    for node, one in zip(view.nodes, group, strict=True):
-        if one is None:
-            ids[node.id] = len(nodes_left)
-            kept = None if node.module is None else numbers[node.module]
-            nodes_left.append(replace(node, id=len(nodes_left), module=kept))
-        elif last[one] == node.id:
-            for member in members[one]:
-                ids[member.id] = len(nodes_left)
-            whole = _folded(view, view.modules[one], members[one], results[one])
-            parent = view.modules[one].parent
-            nodes_left.append(replace(whole, id=len(nodes_left), module=None if parent is None else numbers[parent]))
-    edges: list[Edge] = []
-    counts: dict[int, int] = {}
-    seen: set[tuple[int, int, int]] = set()
-    for edge in sorted(view.edges, key=lambda edge: ids[edge.target]):
-        source, target, output = ids[edge.source], ids[edge.target], edge.output
-        if source == target:
-            continue
-        if group[edge.source] is not None:
-            output = results[group[edge.source]].index((edge.source, edge.output))  # type: ignore[index]
-        position, name = edge.input, edge.name
-        if group[edge.target] is not None:
-            if (source, output, target) in seen:
-                continue  # read several times inside
-            seen.add((source, output, target))
-            position = counts[target] = counts.get(target, -1) + 1
-        edges.append(replace(edge, source=source, target=target, output=output, input=position, name=name))
-    return GraphView(tuple(nodes_left), tuple(edges), modules, view.name)
+            members.setdefault(one, []).append(node.id)
+    return [(ids, partial(_folded, view, view.modules[one])) for one, ids in members.items()]
 
 
-def _without(view: GraphView, gone: set[int]) -> tuple[tuple[Module, ...], dict[int, int]]:
-    numbers: dict[int, int] = {}
-    left: list[Module] = []
-    for module in view.modules:
-        if module.id not in gone:
-            numbers[module.id] = len(left)
-            parent = None if module.parent is None else numbers[module.parent]
-            left.append(replace(module, id=len(left), parent=parent))
-    return tuple(left), numbers
-
-
-def _folded(view: GraphView, module: Module, members: list[Node], results: list[tuple[int, int]]) -> Node:
+def _folded(view: GraphView, module: Module, members: list[Node], results: list[End]) -> Node:
     kinds = {node.kind for node in members}
-    ops = [node for node in members if node.op]
-    by_id = {node.id: node for node in members}
-    single = ops[0] if len(ops) == 1 and module.kind == "composite" else None
+    operations = [node for node in members if node.op]
+    single = operations[0] if len(operations) == 1 and module.kind == "composite" else None
     kind = "loss" if "loss" in kinds else "write" if "write" in kinds else _FOLDED[module.kind]
     if single is not None:
         kind = single.kind
-    elif module.kind == "composite" and ops and all(node.kind == "view" for node in ops):
+    elif module.kind == "composite" and operations and all(node.kind == "view" for node in operations):
         kind = "view"
-    return Node(
-        id=0,
+    source = module.source or (operations[-1].source if operations else None)
+    # What stands in a box that stands for twelve is there twelve times.
+    inside = 0
+    for node in operations:
+        times, place = 1, node.module
+        while place is not None:
+            times *= view.modules[place].count
+            if place == module.id:
+                break
+            place = view.modules[place].parent
+        inside += times * (node.inside or node.count)
+    return folded(
+        view,
+        members,
+        results,
         kind=kind,
-        op=f"∇ {module.type}" if module.kind == "backward" else module.type,
-        outputs=tuple(by_id[node].outputs[output] for node, output in results),
-        names=tuple(dict.fromkeys(name for node, _ in results for name in by_id[node].names if by_id[node].op)),
+        op=f"∇ {module.type}" if module.backward and module.kind != "repeat" else module.type,
         arguments=single.arguments if single is not None else (),
-        source=module.source or (ops[-1].source if ops else None),
-        tracked=any(node.tracked for node in members),
+        module=module.parent,
+        source=source,
         backward=module.backward,
+        count=module.count,
+        inside=inside,
+        path=module.name if module.kind == "module" else "",
+        detail=module.detail if module.kind == "module" else "",
+        step=single.step if single is not None else None,
     )

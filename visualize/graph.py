@@ -7,10 +7,14 @@ JSON and back unchanged.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields
+import os
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-__all__ = ["KINDS", "MARKS", "MEASURES", "Edge", "GraphView", "Histogram", "Module", "Node", "Source", "Value"]
+__all__ = [
+    "KINDS", "MARKS", "MEASURES", "MODULE_KINDS", "Edge", "GraphView", "Histogram", "Module", "Node", "Source", "Value",
+]  # fmt: skip
 
 # What a node is, in the order in which a legend lists them.
 KINDS = {
@@ -25,6 +29,15 @@ KINDS = {
     "module": "folded module",
     "loss": "loss",
     "output": "output",
+}
+
+# What puts nodes into one box.
+MODULE_KINDS = {
+    "module": "call of a module",
+    "composite": "call of an operation made of others",
+    "function": "call of a user's Function",
+    "backward": "derivative rule of one operation",
+    "repeat": "operations that repeat",
 }
 
 # Why a node stands out, in the order in which a legend lists them. At most one for each node.
@@ -134,6 +147,12 @@ class Node:
     backward: bool = False  # part of the computation of a gradient
     count: int = 1  # how many equal ones this node stands for: "Block ×12"
     inside: int = 0  # how many operations are folded into it
+    path: str = ""  # of a folded module: its qualified name, "encoder.layer.0", or "layers.0–11" of several …
+    detail: str = ""  # … and what it says of itself: "784→128"
+    step: int | None = None  # which op of the traced call this is, counting all that an observer saw, from 0
+    belongs_to: int | None = (
+        None  # of a gradient: id of the value that it is the gradient of, or of the op that it derives
+    )
     mark: str = ""  # one of MARKS
     remark: str = ""  # what there is to say about the mark
     measures: tuple[tuple[str, float], ...] = ()  # of a real run, by a name in MEASURES
@@ -171,7 +190,7 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """One call of a module, of a composite op, of a user's function, or of a derivative rule.
+    """One call of a module, of a composite op, of a user's function, or of a derivative rule; or what repeats.
 
     >>> import autograd_ff as af, visualize
     >>> model = af.nn.Sequential(af.nn.Linear(3, 2))
@@ -180,14 +199,15 @@ class Module:
     """
 
     id: int
-    kind: str  # "module", "composite", "function" or "backward"
-    name: str  # qualified: "encoder.layer.0"
+    kind: str  # one of MODULE_KINDS
+    name: str  # qualified: "encoder.layer.0"; "layers.0–11" where it stands for several
     type: str  # "Linear"
     parent: int | None = None
     call: int = 0  # which call of the same module this is
     detail: str = ""  # what the module says of itself: "784→128"
     source: Source | None = None  # the line that called it
     backward: bool = False  # the gradients that belong to it
+    count: int = 1  # how many equal ones, one after another, this one stands for: "×12"
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,71 +233,69 @@ class GraphView:
             module = self.modules[module].parent
         return tuple(reversed(found))
 
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        """What a notebook shows: the picture."""
+        from .notebook import bundle  # it draws
+
+        return bundle(self, include, exclude)
+
     def to_dict(self) -> dict[str, Any]:
         """As dicts, lists, strings and numbers, ready for ``json.dumps``."""
-        return {
-            "format": "autograd_ff.GraphView",
-            "version": 1,
-            "name": self.name,
-            "nodes": [_plain(asdict(node)) for node in self.nodes],
-            "edges": [_plain(asdict(edge)) for edge in self.edges],
-            "modules": [_plain(asdict(module)) for module in self.modules],
-        }
+        from .exchange import to_dict  # it makes the classes of this file
+
+        return to_dict(self)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> GraphView:
         """The view that `to_dict` wrote. Keys that this version does not know are ignored.
 
         Raises:
-            ValueError: the data are not a GraphView, or of a later version.
+            FileFormatError: (a ValueError) the data are not a GraphView, or of a later version.
         """
-        if not isinstance(data, dict) or data.get("format") != "autograd_ff.GraphView":
-            raise ValueError("this is not the data of a GraphView: it has no format 'autograd_ff.GraphView'")
-        if data.get("version") != 1:
-            raise ValueError(f"this GraphView has version {data.get('version')!r}; this program reads version 1")
-        return cls(
-            nodes=tuple(
-                Node(
-                    **{
-                        **_known(Node, one),
-                        "outputs": tuple(_value(value) for value in one.get("outputs", ())),
-                        "names": tuple(one.get("names", ())),
-                        "arguments": tuple((key, text) for key, text in one.get("arguments", ())),
-                        "source": _source(one.get("source")),
-                        "measures": tuple((name, number) for name, number in one.get("measures", ())),
-                        "histograms": tuple(
-                            Histogram(**{**_known(Histogram, part), "counts": tuple(part["counts"])})
-                            for part in one.get("histograms", ())
-                        ),
-                    }
-                )
-                for one in data["nodes"]
-            ),
-            edges=tuple(
-                Edge(**{**_known(Edge, one), "value": None if one.get("value") is None else _value(one["value"])})
-                for one in data["edges"]
-            ),
-            modules=tuple(
-                Module(**{**_known(Module, one), "source": _source(one.get("source"))}) for one in data["modules"]
-            ),
-            name=data.get("name", ""),
-        )
+        from .exchange import from_dict  # it makes the classes of this file
 
+        return from_dict(data)
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(one) for key, one in value.items()}
-    return [_plain(one) for one in value] if isinstance(value, (tuple, list)) else value
+    def to_json(self, *, indent: int | None = None) -> str:
+        """As JSON text. The same view gives the same text.
 
+        >>> GraphView.from_json(GraphView(name="empty").to_json())
+        GraphView(nodes=(), edges=(), modules=(), name='empty')
+        """
+        from .exchange import to_json  # it makes the classes of this file
 
-def _known(cls: Any, data: dict[str, Any]) -> dict[str, Any]:
-    names = {field.name for field in fields(cls)}
-    return {key: value for key, value in data.items() if key in names}
+        return to_json(self, indent)
 
+    @classmethod
+    def from_json(cls, text: str | bytes) -> GraphView:
+        """The view that `to_json` wrote.
 
-def _value(data: dict[str, Any]) -> Value:
-    return Value(tuple(data["shape"]), data["dtype"])
+        Raises:
+            FileFormatError: (a ValueError) the text is not JSON, or not the JSON of a GraphView.
+        """
+        from .exchange import from_json  # it makes the classes of this file
 
+        return from_json(text)
 
-def _source(data: dict[str, Any] | None) -> Source | None:
-    return None if data is None else Source(data["file"], data["line"], data.get("text", ""))
+    def save(self, path: str | os.PathLike[str]) -> str:
+        """Write a JSON file that `load` reads; the path comes back."""
+        Path(path).write_text(self.to_json(), encoding="utf-8")
+        return str(path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> GraphView:
+        """The view in a JSON file that `save` or ``render(..., "graph.json")`` wrote.
+
+        Raises:
+            FileFormatError: (a ValueError) the file holds something else.
+            OSError: there is no such file.
+
+        >>> import pathlib, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = GraphView(name="empty").save(pathlib.Path(folder, "graph.json"))
+        ...     GraphView.load(file).name
+        'empty'
+        """
+        from .exchange import from_json  # it makes the classes of this file
+
+        return from_json(Path(path).read_bytes(), str(path))

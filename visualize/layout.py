@@ -17,7 +17,7 @@ from collections.abc import Iterator
 
 from autograd_ff.errors import AutogradError
 
-__all__ = ["FORMATS", "LayoutError", "layout"]
+__all__ = ["FORMATS", "LayoutError", "layout", "scalable"]
 
 FORMATS = ("png", "svg", "pdf")
 _DPI = 160
@@ -40,6 +40,10 @@ sys.stdout.buffer.write(graph.draw(format=sys.argv[1], prog="dot"))
 _DATE = re.compile(rb"/CreationDate \(D:\d{14}")
 _NO_DATE = b"/CreationDate (D:20000101000000"
 
+_COMMENT = re.compile(r"<!--.*?-->\n?", re.DOTALL)
+_SIDE = re.compile(r'\b(width|height)="([\d.]+)pt"\s*')
+_ID = re.compile(r'(?<=<g) id="[^"]*"')
+
 # Where the best layout takes too long: fewer rounds, straight edges.
 _FAST = ("nslimit=1", "nslimit1=1", "mclimit=0.1", "splines=line")
 
@@ -52,7 +56,7 @@ class _Failed(Exception):
     """One attempt that did not work."""
 
 
-def layout(dot: str, format: str, *, timeout: float = 60.0) -> bytes:
+def layout(dot: str, format: str, *, timeout: float = 60.0, dpi: int = _DPI) -> bytes:
     """A picture of DOT text.
 
     An engine that crashes or exceeds half of the time is followed by the next one, and at last by a coarser layout.
@@ -61,6 +65,7 @@ def layout(dot: str, format: str, *, timeout: float = 60.0) -> bytes:
         dot: the graph.
         format: ``"png"``, ``"svg"`` or ``"pdf"``.
         timeout: seconds for all attempts together.
+        dpi: pixels per inch of a PNG.
 
     Raises:
         LayoutError: neither ``dot`` nor pygraphviz is there, or none managed in time; the message names the way out.
@@ -75,7 +80,7 @@ def layout(dot: str, format: str, *, timeout: float = 60.0) -> bytes:
             "  A .dot file needs none."
         )
     problems: list[str] = []
-    settings = (f"dpi={_DPI}",) if format == "png" else ()
+    settings = (f"dpi={dpi}",) if format == "png" else ()
     slow = False
     for name, command in engines:
         try:
@@ -93,6 +98,23 @@ def layout(dot: str, format: str, *, timeout: float = 60.0) -> bytes:
         + "\n  ".join(problems)
         + "\n  Write a .dot file instead, draw a smaller part, or give more time (timeout=)."
     )
+
+
+def scalable(svg: bytes) -> str:
+    """An SVG picture for the inside of a page: in its natural size, or as wide as its place where that is narrower.
+
+    The prologue goes, which has no place inside HTML, and so do ids, which several pictures of a page would share.
+
+    >>> scalable(b'<?xml version="1.0"?><svg width="96pt" height="48pt" viewBox="0 0 96 48"><g id="n0"/></svg>')
+    '<svg width="128" height="64" style="max-width:100%;height:auto" role="img" viewBox="0 0 96 48"><g/></svg>'
+    """
+    text = svg.decode("utf-8")
+    text = _COMMENT.sub("", text[text.index("<svg") :])
+    head, body = text.split(">", 1)
+    pixels = {name: f"{float(points) * 4 / 3:.0f}" for name, points in _SIDE.findall(head)}
+    attributes = " ".join(f'{name}="{pixels[name]}"' for name in ("width", "height") if name in pixels)
+    head = _SIDE.sub("", head.removeprefix("<svg"))
+    return f'<svg {attributes} style="max-width:100%;height:auto" role="img" {head.strip()}>{_ID.sub("", body).strip()}'
 
 
 def _engines(format: str) -> Iterator[tuple[str, list[str]]]:

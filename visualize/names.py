@@ -13,7 +13,7 @@ from autograd_ff.engine import Node as Recorded
 from autograd_ff.nn.module import Module
 from autograd_ff.nn.parameter import Parameter
 
-__all__ = ["Names", "caller_variables", "flatten", "storage"]
+__all__ = ["Names", "caller_variables", "flatten", "module_detail", "modules_behind", "storage"]
 
 _DETAIL = 40  # characters of a module's own description that a label has room for
 
@@ -26,6 +26,27 @@ def caller_variables(frame: FrameType | None) -> dict[str, Any]:
             for name, value in list(variables.items()):
                 if not name.startswith("_") and isinstance(value, (TensorCore, np.ndarray, Module)):
                     found.setdefault(name, value)
+    return found
+
+
+def modules_behind(target: Any) -> list[Module]:
+    """The modules that calling ``target`` may run: itself, the owner of a method, what a function's variables hold."""
+    function = getattr(target, "__func__", target)
+    candidates = [target, getattr(target, "__self__", None)]
+    code = getattr(function, "__code__", None)
+    if code is not None:
+        for cell in function.__closure__ or ():
+            try:
+                candidates.append(cell.cell_contents)
+            except ValueError:  # a variable that has no value yet
+                continue
+        candidates += [function.__globals__.get(name) for name in code.co_names]
+        candidates += function.__defaults__ or ()
+    found: list[Module] = []
+    for one in candidates:
+        for part in one if isinstance(one, (tuple, list)) else (one,):
+            if isinstance(part, Module) and not any(part is known for known in found):
+                found.append(part)
     return found
 
 
@@ -47,7 +68,7 @@ class Names:
             self.add_tensor(name, buffer, "buffer")
         for name, one in module.named_modules(remove_duplicate=False):
             kind = type(one).__name__
-            self._details.setdefault((name or kind, kind), set()).add(_detail(one))
+            self._details.setdefault((name or kind, kind), set()).add(module_detail(one))
 
     def add_tensor(self, name: str, value: Any, kind: str = "input") -> None:
         """One tensor or array."""
@@ -126,7 +147,7 @@ def storage(array: np.ndarray) -> int:
     return id(array)
 
 
-def _detail(module: Module) -> str:
+def module_detail(module: Module) -> str:
     sizes = [getattr(module, name, None) for name in ("in_features", "out_features")]
     if all(isinstance(size, int) for size in sizes):
         return f"{sizes[0]}→{sizes[1]}"

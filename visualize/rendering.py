@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .dot import to_dot
-from .fold import fold_functions
+from .errors import PictureError, here
+from .fold import Selection
 from .graph import GraphView
-from .layout import FORMATS, layout
+from .layout import FORMATS, LayoutError, layout
+from .simplify import READABLE, simplify
 from .style import LIGHT, Theme
 from .walk import trace_from
 
-__all__ = ["render"]
+__all__ = ["SUFFIXES", "render"]
+
+_MOST = 3000  # nodes that a layout engine places in bearable time; a person is lost long before
 
 
 def render(
@@ -24,36 +29,61 @@ def render(
     path: str | os.PathLike[str] | None = None,
     kwargs: Mapping[str, Any] | None = None,
     names: Any = None,
+    backward: bool | str = False,
     title: str = "",
-    open: bool | str | Collection[str] = False,
+    caption: str = "",
+    depth: int | None = None,
+    open: Selection = False,
+    fold: Selection = False,
+    hide: str | Collection[str] = (),
+    repeats: bool | None = None,
+    chains: bool | None = None,
+    limit: int = READABLE,
     direction: str = "TB",
     legend: bool = True,
-    theme: Theme = LIGHT,
+    theme: Theme | str = LIGHT,
+    color_by: str = "",
     timeout: float = 60.0,
 ) -> str:
     """Draw the graph of a computation into a file; the suffix says which kind.
 
     ``render(loss, "graph.png")`` draws what was recorded while a tensor was computed;
-    ``render(model, x, "graph.svg")`` runs a module (or a function) once on ``x`` and draws all that it does.
+    ``render(model, x, "graph.svg")`` runs a module (or a function) once on ``x`` and draws all that it does. A small
+    graph is drawn in full, a large one folded until it can be read; `simplify` says how, and ``depth``, ``open``,
+    ``fold``, ``hide``, ``repeats``, ``chains`` and ``limit`` are its options.
 
     Args:
         target: a Tensor, several of them, a module, a function of tensors, or a `GraphView`.
         inputs: what a module or function is called with; then the path, unless ``path=`` is given.
-        path: where to write: ``.png``, ``.svg``, ``.pdf`` or ``.dot``. ``.dot`` needs no layout engine.
+        path: where to write: pictures ``.png``, ``.svg``, ``.pdf``; a page to explore, ``.html``; texts ``.dot``,
+            ``.mmd`` (Mermaid) and ``.md`` (Mermaid between fences); ``.json`` is the whole graph as data, which
+            `GraphView.load` reads. Only the pictures need a layout engine.
         kwargs: keyword arguments for the module or function.
         names: what to call tensors, as in `trace`; by default the caller's variables are looked up.
+        backward: draw the backward pass too, or ``"only"`` that, as in `trace`.
         title: stands above the picture.
-        open: names of composite ops and derivative rules that show their inside; True for all.
+        caption: stands below it.
+        depth: how many levels of modules are open; by default as many as fit.
+        open: modules, composite ops and derivative rules that show their inside: qualified names
+            (``"encoder.layers.0"``), patterns (``"encoder.*"``), types (``"Linear"``), classes, a predicate on
+            `visualize.Module`, or several of these; True for all.
+        fold: modules that are one node, chosen in the same ways.
+        hide: kinds of nodes, and names of operations, to leave out: ``("constant", "view")``.
+        repeats: equal neighbours become one, "Block ×12"; by default in large graphs.
+        chains: elementwise chains become one node; by default in large graphs.
+        limit: how many nodes are too many.
         direction: where data flow: ``"TB"``, ``"LR"``, ``"BT"`` or ``"RL"``.
         legend: name the kinds of nodes that occur, below the picture.
-        theme: colours, shapes and font.
+        theme: ``"light"``, ``"dark"`` or a `Theme`: colours, shapes and font.
+        color_by: a measurement that colours the nodes of a view that `measure` made: ``"forward"``, ``"gradient norm"``.
         timeout: seconds for the layout.
 
     Returns:
         The path.
 
     Raises:
-        ValueError: no path, a suffix that is none of these, or a tensor without a graph.
+        PictureError: (a ValueError and TypeError) no path, a suffix that is none of these, a tensor without a graph, or
+            options that mean nothing.
         LayoutError: no layout engine, or a graph too large for it.
 
     >>> import pathlib, tempfile, autograd_ff as af
@@ -65,15 +95,80 @@ def render(
     """
     if path is None:
         if not inputs or not isinstance(inputs[-1], (str, os.PathLike)):
-            raise ValueError('give the path last: render(loss, "graph.png"), render(model, x, "graph.svg")')
+            raise PictureError(f'give the path last: render(loss, "graph.png"), render(model, x, "graph.svg"){here()}')
         *rest, path = inputs
         inputs = tuple(rest)
     file = Path(path)
-    format = file.suffix.lower().removeprefix(".")
-    if format != "dot" and format not in FORMATS:
-        raise ValueError(f"{file.name!r} should end in .png, .svg, .pdf or .dot")
-    view: GraphView = trace_from(sys._getframe(1), target, inputs, kwargs, names)
-    text = to_dot(fold_functions(view, open), title=title, direction=direction, legend=legend, theme=theme)
-    data = text.encode() if format == "dot" else layout(text, format, timeout=timeout)
+    write = SUFFIXES.get(file.suffix.lower())
+    if write is None:
+        *others, last = SUFFIXES
+        raise PictureError(f"{file.name!r} should end in {', '.join(others)} or {last}{here()}")
+    view: GraphView = trace_from(sys._getframe(1), target, inputs, kwargs, names, backward)
+    folding: dict[str, Any] = {
+        "depth": depth, "open": open, "fold": fold, "hide": hide, "repeats": repeats, "chains": chains, "limit": limit
+    }  # fmt: skip
+    looks: dict[str, Any] = {"title": title, "direction": direction, "theme": theme}
+    more: dict[str, Any] = {"caption": caption, "legend": legend, "color_by": color_by}
+    data = write(_Task(view, folding, looks, more, file.suffix.lower(), timeout))
     file.write_bytes(data)
     return str(path)
+
+
+@dataclass
+class _Task:
+    """What is to be written, and how."""
+
+    view: GraphView
+    folding: dict[str, Any]
+    looks: dict[str, Any]  # what every picture knows
+    more: dict[str, Any]  # what only those with a caption and a legend know
+    suffix: str
+    timeout: float
+
+    def simplified(self) -> GraphView:
+        return simplify(self.view, **self.folding)
+
+
+def _picture(task: _Task) -> bytes:
+    view = task.simplified()
+    if len(view.nodes) > _MOST:
+        raise LayoutError(
+            f"a picture of {len(view.nodes):,} nodes is more than can be laid out, or read; {_MOST:,} are the most."
+            f"{here()}\n"
+            "  Fold it: leave out depth= and open=, or give a smaller depth=. Or write .html, .dot or .json, which have "
+            "no such limit."
+        )
+    return layout(to_dot(view, **task.looks, **task.more), task.suffix[1:], timeout=task.timeout)
+
+
+def _dot(task: _Task) -> bytes:
+    return to_dot(task.simplified(), **task.looks, **task.more).encode()
+
+
+def _json(task: _Task) -> bytes:
+    chosen = any(task.folding[name] not in (None, False, ()) for name in task.folding if name != "limit")
+    return (task.simplified() if chosen else task.view).to_json().encode()
+
+
+def _mermaid(task: _Task) -> bytes:
+    from .mermaid import fenced, to_mermaid
+
+    text = to_mermaid(task.simplified(), **task.looks)
+    return (fenced(text) if task.suffix == ".md" else text).encode()
+
+
+def _html(task: _Task) -> bytes:
+    from .page import to_html
+
+    return to_html(task.view, **task.folding, **task.looks, **task.more).encode()
+
+
+# What writes which kind of file.
+SUFFIXES: dict[str, Callable[[_Task], bytes]] = {
+    **dict.fromkeys((f".{format}" for format in FORMATS), _picture),
+    ".html": _html,
+    ".dot": _dot,
+    ".mmd": _mermaid,
+    ".md": _mermaid,
+    ".json": _json,
+}

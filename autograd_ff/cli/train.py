@@ -189,29 +189,36 @@ def train(session: Classification, checkpoint: Path) -> bool:
 
 
 def finish(session: Classification, folder: Path) -> int:
-    """Leave the weights, the history, the curves, the graph and the gradient check; 1 where the check fails."""
+    """Leave the weights, the history, the charts, the graph and the gradient check; 1 where the check fails."""
     accuracy = session.history[-1]["test_accuracy"]
     print(f"Accuracy of the network on the test images: {100 * accuracy:.2f} %", flush=True)
     save(session.model.state_dict(), str(folder / "model.safetensors"))
     (folder / "history.json").write_text(json.dumps(session.history, indent=2) + "\n", encoding="utf-8")
     session.model.eval()
     images, labels = next(iter(DataLoader(session.test_data, 64)))
-    plot(session, folder / "curves.png")
+    plot(session, folder)
     draw(session, folder / "graph.png", images, labels)
     passed = check(session, folder / "gradient_check.txt", images, labels)
     print(f"written to {folder}{os.sep}: {', '.join(sorted(one.name for one in folder.iterdir()))}")
     return 0 if passed else 1
 
 
-def plot(session: Classification, path: Path) -> None:
-    """The curves of loss and accuracy; without matplotlib only they are missing."""
+def plot(session: Classification, folder: Path) -> None:
+    """The curves of loss and accuracy, the confusion matrix and the worst images; only they need matplotlib."""
+    from visualize.classification import plot_confusion, plot_worst, predict
     from visualize.curves import plot_history
 
-    path.unlink(missing_ok=True)  # an earlier run's
+    curves, confusion, worst = (folder / f"{name}.png" for name in ("curves", "confusion", "worst"))
+    for path in (curves, confusion, worst):
+        path.unlink(missing_ok=True)  # an earlier run's
+    title, classes = session.settings.dataset, session.test_data.classes
     try:
-        plot_history(session.history, str(path), title=session.settings.dataset)
+        plot_history(session.history, curves, title, labels={"train_accuracy": "training, during the epoch"})
+        images, labels, outputs = predict(session.model, session.test_data)
+        plot_confusion(labels, outputs, confusion, classes=classes, title=title)
+        plot_worst(images, labels, outputs, worst, classes=classes, title=title)
     except ImportError as error:
-        not_drawn(path, f'{error}\n  Install it by: pip install "autograd_ff[plot]"')
+        not_drawn(f"{curves.name}, {confusion.name} and {worst.name}", str(error))
 
 
 def draw(session: Classification, path: Path, images: Tensor, labels: Tensor) -> None:
@@ -226,19 +233,20 @@ def draw(session: Classification, path: Path, images: Tensor, labels: Tensor) ->
     try:
         render(loss, images, labels, path=path, names={"": session.model})
     except LayoutError as error:
-        not_drawn(path, str(error))
+        not_drawn(path.name, str(error))
 
 
-def not_drawn(path: Path, reason: str) -> None:
-    print(f"{path.name} was not drawn: {reason}\n  Then --resume the finished run: it draws again.", file=sys.stderr)
+def not_drawn(name: str, reason: str) -> None:
+    print(f"{name} could not be drawn: {reason}\n  Then --resume the finished run: it draws again.", file=sys.stderr)
 
 
 def check(session: Classification, path: Path, images: Tensor, labels: Tensor) -> bool:
     """A gradient check of the trained network, parameter by parameter; False where a gradient is wrong."""
-    from ..testing import check_module
+    from .. import testing
 
-    report = check_module(session.model, images, lambda outputs: session.criterion(outputs, labels))
-    path.write_text(f"{report}\n", encoding="utf-8")
+    # Along random directions alone: entry by entry would take as many evaluations as the network has parameters.
+    report = testing.gradcheck(session.model, images, lambda outputs: session.criterion(outputs, labels), full=0)
+    path.write_text(f"{report}\n\n{report.table()}\n", encoding="utf-8")
     print(f"gradient check of the trained network: {report.verdict}")
     if not report.passed:
         print(report, file=sys.stderr)

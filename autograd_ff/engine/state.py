@@ -82,7 +82,7 @@ class Observer:
         """After the backward pass went through a node."""
 
     def read(self, tensor: Any, how: str) -> None:
-        """Before a value leaves the graph for Python: ``bool``, ``int``, ``float``, ``item``, ``index``, ``numpy``."""
+        """Before a value leaves the graph: ``bool``, ``item``, ``index``, ``numpy`` for Python; ``detach``, ``data``."""
 
 
 class ThreadState:

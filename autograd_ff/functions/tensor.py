@@ -138,6 +138,8 @@ class Tensor(Pointwise, Comparison, InPlace, Activations, Random, Conversions):
     @property
     def data(self) -> Tensor:
         """A detached Tensor on the same memory. Assigning replaces this tensor's memory."""
+        if self.node is not None:
+            note_read(self, "data")
         return wrap(self.array)
 
     @data.setter
@@ -195,6 +197,14 @@ class Tensor(Pointwise, Comparison, InPlace, Activations, Random, Conversions):
         if self.node is not None:
             notes += ", requires_grad=True" if self.is_leaf else f", grad_fn=<{self.node.op.name}>"
         return f"tensor({body}{notes})"
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        """What a notebook shows: a tensor with a graph as its picture, where `visualize` is there to draw it."""
+        try:
+            from visualize.notebook import bundle
+        except ImportError:
+            return {"text/plain": repr(self)}
+        return bundle(self, include, exclude)
 
     def __format__(self, spec: str) -> str:
         return format(self.item(), spec) if self.array.ndim == 0 and spec else repr(self)
@@ -262,12 +272,16 @@ class Tensor(Pointwise, Comparison, InPlace, Activations, Random, Conversions):
 
     def detach(self) -> Tensor:
         """A Tensor on the same memory, cut from the graph."""
+        if self.node is not None:
+            note_read(self, "detach")
         return wrap(self.array)
 
     def detach_(self) -> Tensor:
         """Cut this tensor itself from the graph."""
         if self.view_of is not None:
             raise GraphError(f"a view cannot be detached in place; use x = x.detach().{here()}")
+        if self.node is not None:
+            note_read(self, "detach")
         self.node = None
         return self
 

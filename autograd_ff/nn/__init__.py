@@ -1,6 +1,6 @@
 """Layers, losses, initialisers: PyTorch's ``torch.nn``."""
 
-from . import functional, init, utils
+from . import functional, init, stateless, utils
 from .activation import (
     CELU,
     ELU,
@@ -51,5 +51,5 @@ __all__ = [
     "Linear", "LogSigmoid", "LogSoftmax", "MSELoss", "Mish", "Module", "ModuleDict", "ModuleList", "NLLLoss", "PReLU",
     "Parameter", "ParameterDict", "ParameterList", "ReLU", "ReLU6", "SELU", "Sequential", "SiLU", "Sigmoid",
     "SmoothL1Loss", "Softmax", "Softmin", "Softplus", "Softsign", "Tanh", "Tanhshrink", "Threshold", "Unflatten",
-    "functional", "init", "utils",
+    "functional", "init", "stateless", "utils",
 ]  # fmt: skip

@@ -689,6 +689,14 @@ class Module:
         children = [f"({name}): {indented(repr(module))}" for name, module in self._modules.items()]
         return layout(type(self).__name__, extra.split("\n") if extra else [], children)
 
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        """What a notebook shows: the tree of the module's parts, where `visualize` is there to draw it."""
+        try:
+            from visualize.notebook import bundle
+        except ImportError:
+            return {"text/plain": repr(self)}
+        return bundle(self, include, exclude)
+
 
 def indented(text: str) -> str:
     """All lines but the first moved in by two spaces."""

@@ -1,17 +1,20 @@
 """Checking gradients: against numeric derivatives, op by op, for a function, for a whole network.
 
-`gradcheck` reports on any function of Tensors, `assert_gradients` raises where the report is bad, and `check_module`
-lists every parameter of a module by its name.
+`gradcheck` reports on any function of Tensors or on a module, `assert_gradients` raises where the report is bad, and
+`given_gradients` makes a property test of a function.
+
+Read in this order: `numeric` (derivatives from values alone), `comparison` (held against those of backward), `subject`
+(what is checked), `gradcheck`; then `localize` and `causes` (which op is wrong, and why), `reproducer`; `strategies`,
+`expressions` and `networks` (what to check on); `table` (one op's row), `mutation` (does the checker notice?).
 """
 
 from . import table
 from .draws import HypothesisDraw, NumPyDraw
 from .gradcheck import assert_gradients, gradcheck
-from .module import ModuleReport, check_module
-from .numeric import complex_step, derivative
-from .report import Entry, Report
+from .numeric import complex_step, derivative, one_sided
+from .report import Culprit, Entry, Report
 
 __all__ = [
-    "Entry", "HypothesisDraw", "ModuleReport", "NumPyDraw", "Report", "assert_gradients", "check_module",
-    "complex_step", "derivative", "gradcheck", "table",
+    "Culprit", "Entry", "HypothesisDraw", "NumPyDraw", "Report", "assert_gradients", "complex_step", "derivative",
+    "gradcheck", "one_sided", "table",
 ]  # fmt: skip

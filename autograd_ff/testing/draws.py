@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..engine import REAL, Domain
+from .values import numbers
 
 __all__ = ["HypothesisDraw", "NumPyDraw"]
 
@@ -21,17 +22,14 @@ class _Arrays:
         raise NotImplementedError
 
     def array(self, shape: tuple[int, ...], domain: Domain = REAL) -> np.ndarray:
-        return np.asarray(domain.fit(self.generator().random(shape)))
+        return numbers(self.generator(), shape, domain=domain)
 
     def distinct(self, shape: tuple[int, ...]) -> np.ndarray:
         """Numbers at least 0.15 apart, in random order."""
-        generator = self.generator()
-        size = int(np.prod(shape, dtype=np.int64))
-        places = generator.permutation(size) - size / 2
-        return np.asarray(0.3 * places + 0.15 * generator.random(size)).reshape(shape)
+        return numbers(self.generator(), shape, spread=0.15)
 
     def integers(self, shape: tuple[int, ...], low: int, high: int) -> np.ndarray:
-        return np.asarray(self.generator().integers(low, high, size=shape, endpoint=True), dtype=np.int64)
+        return numbers(self.generator(), shape, np.int64, Domain(low, high))
 
 
 class NumPyDraw(_Arrays):
@@ -64,6 +62,9 @@ class NumPyDraw(_Arrays):
 class HypothesisDraw(_Arrays):
     """Draws through Hypothesis, which shrinks shapes and choices; of an array it draws the shape and a seed.
 
+    It is made of what ``strategies.data()`` gives, or of the ``draw`` of a strategy made with
+    ``strategies.composite``.
+
     >>> from hypothesis import given, settings, strategies
     >>> @settings(max_examples=5, database=None)
     ... @given(strategies.data())
@@ -75,22 +76,25 @@ class HypothesisDraw(_Arrays):
     def __init__(self, data: Any) -> None:
         import hypothesis.strategies
 
-        self._data = data
+        self._draw = getattr(data, "draw", data)
         self._strategies = hypothesis.strategies
+        self._count = 0
 
     def generator(self) -> np.random.Generator:
-        return np.random.default_rng(self._data.draw(self._strategies.integers(0, 2**32 - 1), label="seed"))
+        # The number keeps arrays apart whose seeds were both shrunk to 0.
+        self._count += 1
+        return np.random.default_rng([self._draw(self._strategies.integers(0, 2**32 - 1), label="seed"), self._count])
 
     def integer(self, low: int, high: int) -> int:
-        return int(self._data.draw(self._strategies.integers(low, high), label="integer"))
+        return int(self._draw(self._strategies.integers(low, high), label="integer"))
 
     def boolean(self) -> bool:
-        return bool(self._data.draw(self._strategies.booleans(), label="boolean"))
+        return bool(self._draw(self._strategies.booleans(), label="boolean"))
 
     def choice(self, options: Sequence[T]) -> T:
-        return options[self._data.draw(self._strategies.integers(0, len(options) - 1), label="choice")]
+        return options[self._draw(self._strategies.integers(0, len(options) - 1), label="choice")]
 
     def shape(self, min_dims: int = 0, max_dims: int = 3, min_side: int = 1, max_side: int = 4) -> tuple[int, ...]:
         sides = self._strategies.integers(min_side, max_side)
         shapes = self._strategies.lists(sides, min_size=min_dims, max_size=max_dims)
-        return tuple(self._data.draw(shapes, label="shape"))
+        return tuple(self._draw(shapes, label="shape"))

@@ -7,13 +7,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["LARGEST_STEP", "complex_step", "derivative"]
+__all__ = ["LARGEST_STEP", "complex_step", "derivative", "one_sided"]
 
 # The first step is right for smooth functions of numbers near 1. The smaller ones are for kinks and poles nearby, the
 # large one is for noisy functions (float32 inside), and the tiny ones only for where all others gave no number at all.
 _STEPS = tuple(2.0**power for power in (-8, -13, -18, -21, -24, -4))
 _TINY_STEPS = tuple(2.0**power for power in (-27, -30, -38, -46))
 LARGEST_STEP = _STEPS[0]  # for a well-behaved function; samplers keep further than this from kinks
+
+_SIDE_STEPS = tuple(2.0**power for power in (-10, -14, -18, -22))
 
 _CLOSE = 2.0**-32  # apart are the points that rounding noise is measured at
 _LEVELS = 3
@@ -58,13 +60,54 @@ def derivative(curve: Callable[[float], np.ndarray], epsilon: float = _EPSILON) 
             tried.append(_extrapolated(curve, step, epsilon, noise))
             if _good(tried[-1]):
                 break
-        best, estimate = tried[0].value, np.full(np.shape(tried[0].value), np.inf)
-        for one in tried:
-            smaller = [other for other in tried if other.step < one.step and np.all(np.isfinite(other.error))]
-            apart = [np.abs(one.value - other.value) - other.error for other in smaller]
-            error = np.maximum.reduce([one.error, *apart])
-            better = error < estimate
-            best, estimate = np.where(better, one.value, best), np.where(better, error, estimate)
+        return _best(tried)
+
+
+def one_sided(
+    curve: Callable[[float], np.ndarray], side: int, epsilon: float = _EPSILON
+) -> tuple[np.ndarray, np.ndarray]:
+    """The derivative of ``curve`` at 0 from the right (``side=1``) or from the left (-1), and an estimate of its error.
+
+    Forward differences, extrapolated to h = 0. Where they do not settle, as at a jump, the estimate is infinite.
+
+    >>> import numpy as np
+    >>> [round(float(one_sided(lambda t: np.abs(np.float64(t)), side)[0]), 9) for side in (1, -1)]
+    [1.0, -1.0]
+    """
+    tried: list[_Try] = []
+    with np.errstate(all="ignore"):
+        start = np.asarray(curve(0.0), np.float64)
+        for step in _SIDE_STEPS:
+            column: list[np.ndarray] = []
+            change, size = np.full((), np.inf), np.abs(start)
+            for level in range(_LEVELS + 1):
+                h = step / 2**level
+                value = np.asarray(curve(side * h), np.float64)
+                size = np.maximum(size, np.abs(value))
+                row = [(value - start) / (side * h)]
+                for order, before in enumerate(column, 1):
+                    row.append(row[-1] + (row[-1] - before) / (2**order - 1))
+                if column:
+                    change = np.maximum(np.abs(row[-1] - row[-2]), np.abs(row[-1] - column[-1]))
+                column = row
+            error = 2 * change + 8 * epsilon * size / (step / 2**_LEVELS)
+            failed = ~(np.isfinite(column[-1]) & np.isfinite(error))
+            tried.append(_Try(step, np.where(failed, 0.0, column[-1]), np.where(failed, np.inf, error), size))
+        value, error = _best(tried)
+        # A jump's differences grow like 1/h, and settle nowhere.
+        jump = error > 1e-3 * np.maximum(np.abs(value), 1e-6 * np.maximum.reduce([one.size for one in tried]))
+    return value, np.where(jump, np.inf, error)
+
+
+def _best(tried: list[_Try]) -> tuple[np.ndarray, np.ndarray]:
+    """Of several steps the best one, entry by entry."""
+    best, estimate = tried[0].value, np.full(np.shape(tried[0].value), np.inf)
+    for one in tried:
+        smaller = [other for other in tried if other.step < one.step and np.all(np.isfinite(other.error))]
+        apart = [np.abs(one.value - other.value) - other.error for other in smaller]
+        error = np.maximum.reduce([one.error, *apart])
+        better = error < estimate
+        best, estimate = np.where(better, one.value, best), np.where(better, error, estimate)
     return best, estimate
 
 

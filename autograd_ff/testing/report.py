@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .evidence import Evidence
 
 __all__ = [
     "FAIL",
@@ -12,6 +17,7 @@ __all__ = [
     "PASS",
     "UNRELIABLE",
     "WORST_FIRST",
+    "Culprit",
     "Entry",
     "Report",
 ]
@@ -25,7 +31,8 @@ UNRELIABLE = "UNRELIABLE"  # the numeric derivative is too poor to judge by: a k
 
 WORST_FIRST = (FAIL, NONFINITE, KINK, UNRELIABLE, PASS)  # of several verdicts, the one that stands for all
 
-_SHOWN = 8  # inputs in a printed report, which stays within twelve lines
+_LINES = 12  # of a printed report
+_WIDTH = 200
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,7 @@ class Entry:
     estimate: float  # of the numeric derivative's own error
     tolerance: float
     verdict: str
+    shape: tuple[int, ...] = ()  # of the input
 
     @property
     def error(self) -> float:
@@ -51,10 +59,82 @@ class Entry:
         allowed = self.tolerance + self.estimate
         return abs(self.analytic - self.numeric) / allowed if allowed else 0.0
 
+    @property
+    def place(self) -> str:
+        """The input and its element."""
+        return self.input if not self.index else f"{self.input}[{', '.join(map(str, self.index))}]"
+
+    @property
+    def numbers(self) -> str:
+        """What was compared."""
+        if self.estimate == float("inf"):
+            return f"analytic {self.analytic + 0.0:.9g}, no numeric derivative"
+        return (
+            f"analytic {self.analytic + 0.0:.9g}, numeric {self.numeric + 0.0:.9g} ± {self.estimate:.1g}, "
+            f"{self.error:.3g} × tolerance"
+        )
+
     def __str__(self) -> str:
-        place = " along a random direction" if self.index is None else f"[{', '.join(map(str, self.index))}]"
+        along = " along a random direction" if self.index is None else ""
         toward = "" if self.output is None else f" (d output {self.output})"
-        return f"{self.input}{place}{toward}: analytic {self.analytic:.9g}, numeric {self.numeric:.9g} ± {self.estimate:.1g}, {self.error:.3g} × tolerance, {self.verdict}"
+        return f"{self.place}{along}{toward}: {self.numbers}, {self.verdict}"
+
+
+@dataclass(frozen=True)
+class Culprit:
+    """The op whose own gradient is wrong, or where the path of the gradient is cut.
+
+    >>> culprit = Culprit("Cube", "Function", 0, None, "cube.py:9: y = Cube.apply(x)", "the sign is wrong")
+    >>> culprit.op, culprit.source
+    ('Cube', 'cube.py:9: y = Cube.apply(x)')
+    """
+
+    op: str
+    kind: str  # "op", "kernel", "Function", or "read" where a value left the graph for Python
+    step: int | None  # position among all ops that ran
+    entry: Entry | None  # its own derivative, at the values that occurred
+    site: str | None
+    cause: str = ""  # what probably went wrong; "" where nothing fits
+    cut: bool = False  # no gradient flows back here
+
+    @property
+    def input(self) -> str:
+        """Which of the op's inputs gets the wrong gradient."""
+        return "" if self.entry is None else self.entry.input
+
+    @property
+    def index(self) -> tuple[int, ...] | None:
+        """The element of that input."""
+        return None if self.entry is None else self.entry.index
+
+    @property
+    def analytic(self) -> float | None:
+        """What the op's rule gives."""
+        return None if self.entry is None else self.entry.analytic
+
+    @property
+    def numeric(self) -> float | None:
+        """What it should give."""
+        return None if self.entry is None else self.entry.numeric
+
+    @property
+    def source(self) -> str | None:
+        """The line of the user's code that ran the op."""
+        return self.site
+
+    def lines(self) -> list[str]:
+        """What a report says of it."""
+        if self.cut:
+            found = [f"the path of the gradient is cut at {self.op}" + (f", {self.site}" if self.site else "")]
+        else:
+            found = [f"guilty: {self.op} ({self.kind})" + (f", {self.site}" if self.site else "")]
+        if self.entry is not None:
+            output = "" if self.entry.output is None else f"d output {self.entry.output} / "
+            along = " along a random direction" if self.entry.index is None else ""
+            found.append(f"  {output}d {self.entry.place}{along}: {self.entry.numbers}")
+        if self.cause:
+            found.append(f"  {'because' if self.cut else 'likely cause'}: {self.cause}")
+        return found
 
 
 @dataclass(frozen=True)
@@ -73,9 +153,12 @@ class Report:
     entries: list[Entry] = field(default_factory=list)
     note: str = ""  # what happened, where no entry says it
     evaluations: int = 0
+    culprit: Culprit | None = None
+    evidence: Evidence | None = field(default=None, repr=False, compare=False)  # what was checked
 
     @property
     def passed(self) -> bool:
+        """Whether every gradient is right."""
         return self.verdict == PASS
 
     @property
@@ -85,14 +168,102 @@ class Report:
 
     def __str__(self) -> str:
         what = "gradient" if self.order == 1 else "gradient of the gradient"
-        lines = [f"{self.verdict}: {what}, {len(self.entries)} inputs checked with {self.evaluations} evaluations"]
-        if self.note:
-            lines.append(f"  {self.note}")
+        many = "1 input" if len(self.entries) == 1 else f"{len(self.entries)} inputs"
+        lines = [f"{self.verdict}: {what} of {many}, {self.evaluations} evaluations"]
+        lines += [f"  {line}" for line in self.note.splitlines()]
+        if self.culprit is not None:
+            lines += [f"  {line}" for line in self.culprit.lines()]
         ranked = sorted(self.entries, key=_badness, reverse=True)
-        lines += [f"  {entry}" for entry in ranked[:_SHOWN]]
-        if len(ranked) > _SHOWN:
-            lines.append(f"  and {len(ranked) - _SHOWN} inputs with smaller errors")
-        return "\n".join(lines)
+        room = _LINES - len(lines)
+        shown = len(ranked) if len(ranked) <= room else room - 1
+        lines += [f"  {entry}" for entry in ranked[:shown]]
+        if shown < len(ranked):
+            lines.append(f"  and {len(ranked) - shown} inputs with smaller errors")
+        return "\n".join(line if len(line) <= _WIDTH else f"{line[: _WIDTH - 1]}…" for line in lines)
+
+    def table(self) -> str:
+        """The entries as text, one input or parameter a line, in their own order."""
+        head = ("input", "shape", "analytic", "numeric", "numeric error", "error/tolerance", "verdict")
+        body = [
+            (
+                entry.place,
+                "×".join(map(str, entry.shape)) or "scalar",
+                f"{entry.analytic:.9g}",
+                f"{entry.numeric:.9g}",
+                f"{entry.estimate:.1e}",
+                f"{entry.error:.3g}",
+                entry.verdict,
+            )
+            for entry in self.entries
+        ]
+        widths = [max(len(row[column]) for row in (head, *body)) for column in range(len(head))]
+        return "\n".join(
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            for row in (head, *body)
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report in plain Python types, for JSON."""
+        culprit = self.culprit
+        return {
+            "verdict": self.verdict,
+            "passed": self.passed,
+            "order": self.order,
+            "note": self.note,
+            "evaluations": self.evaluations,
+            "culprit": None
+            if culprit is None
+            else {
+                "op": culprit.op,
+                "kind": culprit.kind,
+                "source": culprit.source,
+                "cause": culprit.cause,
+                "cut": culprit.cut,
+                "entry": None if culprit.entry is None else _plain(culprit.entry),
+            },
+            "entries": [_plain(entry) for entry in self.entries],
+        }
+
+    def render(self, path: str | os.PathLike[str], **options: Any) -> str:
+        """Draw the graph of what was checked, with the guilty op red.
+
+        Args:
+            path: the file, ``.png``, ``.svg``, ``.pdf``, ``.html`` or another format of ``visualize.render``.
+            options: of ``visualize.render``.
+
+        Returns:
+            The path.
+        """
+        return self._evidence().render(self, path, options)
+
+    def save(self, path: str | os.PathLike[str]) -> str:
+        """Write a pytest file that shows the failure by itself, with the smallest inputs that do, to the last bit.
+
+        Args:
+            path: the file, ``test_….py``.
+
+        Returns:
+            The path.
+        """
+        return self._evidence().save(self, path)
+
+    def _evidence(self) -> Evidence:
+        if self.evidence is None:
+            raise ValueError("this report was not made by gradcheck, so there is nothing to draw or to run again")
+        return self.evidence
+
+
+def _plain(entry: Entry) -> dict[str, Any]:
+    return {
+        "input": entry.input,
+        "index": None if entry.index is None else list(entry.index),
+        "shape": list(entry.shape),
+        "analytic": entry.analytic,
+        "numeric": entry.numeric,
+        "numeric_error": entry.estimate,
+        "error_over_tolerance": entry.error,
+        "verdict": entry.verdict,
+    }
 
 
 def _badness(entry: Entry) -> tuple[bool, bool, float]:

@@ -12,7 +12,6 @@ on every op; they work on a user's own primitive just as well:
 
 from __future__ import annotations
 
-import copy
 import inspect
 import itertools
 from typing import Any
@@ -20,13 +19,13 @@ from typing import Any
 import numpy as np
 
 from ..autograd import grad
-from ..engine import Call, Draw, Observer, Op, TensorCore, apply, enable_grad, no_grad, observe, wrap
-from ..engine import copy as copy_op
-from ..engine.dispatch import run_composite
+from ..engine import Call, Draw, Observer, Op, TensorCore, enable_grad, no_grad, observe, wrap
 from ..errors import AutogradError
 from .branches import signature_of
-from .gradcheck import dense, gradcheck
+from .comparison import dense
+from .gradcheck import gradcheck
 from .numeric import LARGEST_STEP, complex_step, derivative
+from .rerun import fresh, run
 from .tree import flatten, rebuild
 
 __all__ = [
@@ -42,19 +41,6 @@ def sample(op: Op, draw: Draw) -> Call:
     call = op.domain(draw)
     leaves = [np.asarray(leaf) if isinstance(leaf, np.generic) else leaf for leaf in flatten(call.inputs)]
     return Call(rebuild(call.inputs, leaves), call.params)
-
-
-def run(op: Op, inputs: tuple[Any, ...], params: dict[str, Any]) -> Any:
-    """The op on Tensors and arrays, which it leaves as they are: it writes on copies, and generators start afresh."""
-    inputs, params = _fresh(inputs), _fresh(params)
-    if op.kind == "composite":
-        return run_composite(op, inputs, params)
-    if op.mutates:
-        inputs = tuple(
-            apply(copy_op, (value,)) if position in op.mutates and value is not None else value
-            for position, value in enumerate(inputs)
-        )
-    return apply(op, inputs, params)
 
 
 def checked_positions(op: Op, call: Call) -> list[int]:
@@ -150,11 +136,11 @@ def check_definition(op: Op, call: Call, rtol: float = 1e-10) -> None:
     definition, params = op.definition, call.params
     positions = checked_positions(op, call)
     ours = _tensors_of(run(op, _tensors(op, call, positions), params))
-    theirs = _tensors_of(definition(*_tensors(op, call, positions), **_fresh(params)))
+    theirs = _tensors_of(definition(*_tensors(op, call, positions), **fresh(params)))
     for one, two in zip(ours, theirs, strict=True):
         assert _close(one.array, two.array, rtol), f"{op.name}: kernel {one.array}, definition {two.array}"
     first = _gradients(op, call, positions)
-    second = _gradients(op, call, positions, function=lambda *inputs: definition(*inputs, **_fresh(params)))
+    second = _gradients(op, call, positions, function=lambda *inputs: definition(*inputs, **fresh(params)))
     for position, one, two in zip(positions, first, second, strict=True):
         assert _close(one, two, rtol), f"{op.name}: gradient of leaf {position}: kernel {one}, definition {two}"
 
@@ -169,7 +155,7 @@ def check_front_door(op: Op, call: Call) -> None:
     arrays, tensors = call.inputs, _tensors(op, call, [])
     if op.variadic:
         arrays, tensors = (list(arrays),), (list(tensors),)
-    expected, got = function(*arrays, **_fresh(call.params)), function(*tensors, **_fresh(call.params))
+    expected, got = function(*arrays, **fresh(call.params)), function(*tensors, **fresh(call.params))
     for one, two in zip(flatten(expected), flatten(got), strict=True):
         assert isinstance(two, TensorCore), f"np.{op.name} of a Tensor gave a {type(two).__name__}"
         assert _close(np.asarray(one), two.array, 1e-12), f"np.{op.name}: of arrays {one}, of Tensors {two}"
@@ -188,7 +174,7 @@ def check_complex_step(op: Op, call: Call, seed: int = 0) -> None:
         given = list(leaves)
         for position, value in zip(floating, values, strict=True):
             given[position] = value
-        out = op.forward(*rebuild(call.inputs, given), **_fresh(call.params))
+        out = op.forward(*rebuild(call.inputs, given), **fresh(call.params))
         outputs = out if isinstance(out, tuple) else (out,)
         return np.concatenate([np.ravel(one) for one in outputs[: op.outputs]])
 
@@ -207,7 +193,7 @@ def branch_signature(op: Op, inputs: tuple[Any, ...], params: dict[str, Any]) ->
     """What decides which piece of a piecewise op each element takes, at these inputs; None for a smooth op."""
     if op.branches is None:
         return None
-    out = op.forward(*_fresh(inputs), **_fresh(params))
+    out = op.forward(*fresh(inputs), **fresh(params))
     outputs = tuple(out) if op.outputs > 1 or op.residuals else (out,)
     return signature_of(op, list(inputs), params, outputs)
 
@@ -274,12 +260,6 @@ class _Named:
 
     def __call__(self, *inputs: Any) -> Any:
         return run(self.op, inputs, self.params)
-
-
-def _fresh(tree: Any) -> Any:
-    """The same arguments, with generators in the state that they were drawn in."""
-    leaves = [copy.deepcopy(leaf) if isinstance(leaf, np.random.Generator) else leaf for leaf in flatten(tree)]
-    return rebuild(tree, leaves)
 
 
 def _map_floats(tree: Any, function: Any) -> Any:

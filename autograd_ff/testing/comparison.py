@@ -1,0 +1,309 @@
+"""Two derivatives of one function held against each other: the one that backward gives, and the numeric one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..engine import observe
+from ..errors import AutogradError
+from .branches import BranchRecorder
+from .numeric import derivative, one_sided
+from .report import FAIL, KINK, NONDETERMINISTIC, NONFINITE, PASS, UNRELIABLE, WORST_FIRST, Entry
+
+__all__ = ["Comparison", "Outcome", "Tolerance", "dense"]
+
+_FULL_SIDE = 64  # a Jacobian with at most this many outputs is checked output by output
+_DIRECTIONS = 4
+
+Arrays = list[np.ndarray]
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """What an entry may differ by beside the estimate of the numeric error, and how much is computed."""
+
+    rtol: float = 1e-6  # relative to the entry itself
+    atol: float = 1e-8  # relative to the largest entry of the same input
+    seed: int = 0  # of the random upstream gradients and directions
+    full: int = 4096  # a Jacobian of at most this many entries is computed whole
+
+
+@dataclass
+class Outcome:
+    """What a comparison found: the worst entry of each input."""
+
+    verdict: str
+    entries: list[Entry] = field(default_factory=list)
+    note: str = ""
+
+
+def dense(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Random numbers of magnitude 0.5 to 1.5: no component is so small that a mistake could hide in it."""
+    return np.asarray(generator.uniform(0.5, 1.5, shape) * generator.choice([-1.0, 1.0], shape))
+
+
+class Unstable(Exception):
+    """Two backward passes through the same graph disagree."""
+
+
+class Comparison:
+    """One function of a flat list of float64 arrays, and the comparison of its two derivatives.
+
+    Args:
+        evaluate: from values to the outputs, all of them floating arrays.
+        gradients: from a flat upstream gradient of all outputs to the gradients of all inputs.
+        values: the point.
+        names: what reports call the inputs.
+        tolerance: see `Tolerance`.
+        exact: numeric derivatives to rounding, where there are any: from the position of an input and a direction to
+            the flat derivative of the outputs.
+        one_op: the function is a single operation, so where it has a kink the gradient must lie between its one-sided
+            derivatives. Of a composition that need not hold: relu(x) - relu(-x) is x, and its gradient at 0 is 0.
+    """
+
+    def __init__(
+        self,
+        evaluate: Callable[[Arrays], Sequence[np.ndarray]],
+        gradients: Callable[[np.ndarray], Arrays],
+        values: Arrays,
+        names: Sequence[str],
+        tolerance: Tolerance,
+        *,
+        exact: Callable[[int, np.ndarray], np.ndarray] | None = None,
+        one_op: bool = False,
+    ) -> None:
+        self.evaluate = evaluate
+        self.gradients = gradients
+        self.values = values
+        self.names = names
+        self.tolerance = tolerance
+        self.exact = exact
+        self.one_op = one_op
+        self.generator = np.random.default_rng(tolerance.seed)
+        self.evaluations = 0
+        self.epsilon = float(np.finfo(np.float64).eps)  # or more, where an output is of a narrower dtype
+        self.value = np.zeros(0)  # of the function at the point itself
+        self.home = self.signature = b""  # the smooth piece that the point lies on, and that of the last evaluation
+        self.upstreams = np.zeros((0, 0))
+        self.analytic: list[Arrays] = []  # for each upstream gradient, the gradients of all inputs
+
+    # ---------------------------------------------------------------- the function
+
+    def flat(self, values: Arrays) -> np.ndarray:
+        """All outputs end to end; `signature` then tells on which smooth piece they were computed."""
+        self.evaluations += 1
+        with observe(recorder := BranchRecorder()):
+            outputs = [np.asarray(output) for output in self.evaluate(values)]
+        self.signature = recorder.digest
+        for output in outputs:
+            self.epsilon = max(self.epsilon, float(np.finfo(output.dtype).eps))
+        return np.concatenate([np.ravel(one) for one in outputs]).astype(np.float64) if outputs else np.zeros(0)
+
+    def _curve(self, position: int, direction: np.ndarray, smooth: bool = True) -> Callable[[float], np.ndarray]:
+        """The outputs along a line through the point; not a number where the line has left the point's own piece."""
+
+        def along(t: float) -> np.ndarray:
+            moved = list(self.values)
+            moved[position] = self.values[position] + t * direction
+            try:
+                value = self.flat(moved)
+                if not smooth or self.signature == self.home:
+                    return value
+            except AutogradError:  # beyond the function's domain, as probabilities below 0 are
+                pass
+            self.crossed = True  # no difference to take here; a smaller step may stay on this piece
+            return np.full(self.value.shape, np.nan)
+
+        return along
+
+    # ---------------------------------------------------------------- the comparison
+
+    def outcome(self) -> Outcome:
+        value = self.value = self.flat(self.values)
+        self.home = self.signature
+        if not np.array_equal(value, self.flat(self.values), equal_nan=True):
+            return Outcome(NONDETERMINISTIC, note="two calls with the same inputs gave different outputs")
+        if not np.all(np.isfinite(value)):
+            where = int(np.flatnonzero(~np.isfinite(value))[0])
+            return Outcome(NONFINITE, note=f"output element {where} is {value[where]}")
+        self.upstreams, rows = self._upstreams(value.size)
+        try:
+            self.analytic = self._analytic()
+        except Unstable:
+            return Outcome(NONDETERMINISTIC, note="two backward passes gave different gradients")
+        entries = [self._worst(position, rows) for position in range(len(self.values))]
+        verdicts = [entry.verdict for entry in entries]
+        return Outcome(next((one for one in WORST_FIRST if one in verdicts), PASS), entries)
+
+    def _upstreams(self, size: int) -> tuple[np.ndarray, list[int | None]]:
+        """Upstream gradients, one a row, and the output that each singles out: the dense ones single out none."""
+        largest = max((value.size for value in self.values), default=0)
+        if size <= _FULL_SIDE and size * largest <= self.tolerance.full:
+            single = np.diag(dense(self.generator, (size,)))
+            return np.concatenate([dense(self.generator, (1, size)), single]), [None, *range(size)]
+        return dense(self.generator, (_DIRECTIONS, size)), [None] * _DIRECTIONS
+
+    def _analytic(self) -> list[Arrays]:
+        results = []
+        for number, upstream in enumerate([self.upstreams[0], *self.upstreams]):  # the first twice: does it repeat?
+            with np.errstate(all="ignore"):  # the verdict says it
+                results.append(self.gradients(upstream))
+            if number == 1 and not all(map(_same, results[0], results[1])):
+                raise Unstable
+        return results[1:]
+
+    def whole(self, position: int) -> bool:
+        """Whether the Jacobian of this input is computed entry by entry."""
+        return self.values[position].size * self.value.size <= self.tolerance.full
+
+    def directions(self, position: int) -> Arrays:
+        """Along which the input is moved: each of its elements, or some random dense directions."""
+        value = self.values[position]
+        if self.whole(position):
+            return [unit(value, index) for index in range(value.size)]
+        return [dense(self.generator, value.shape) for _ in range(_DIRECTIONS)]
+
+    def jacobian(self, position: int, directions: Arrays) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Numeric derivatives of all outputs (rows) along the directions (columns), the error estimates, and which
+        columns met the end of the smooth piece."""
+        exact = self._trusted_exact(position)
+        numeric = np.zeros((self.value.size, len(directions)))
+        estimate = np.zeros_like(numeric)
+        crossed = np.zeros(len(directions), bool)
+        for column, direction in enumerate(directions):
+            if exact is not None:
+                numeric[:, column] = exact(position, direction)
+                continue
+            self.crossed = False
+            numeric[:, column], estimate[:, column] = derivative(self._curve(position, direction), self.epsilon)
+            crossed[column] = self.crossed
+        if exact is not None:
+            estimate += 1e-12 * np.max(np.abs(numeric), initial=0.0) + 1e-14 * np.max(np.abs(self.value), initial=0.0)
+        return numeric, estimate, crossed
+
+    def _trusted_exact(self, position: int) -> Callable[[int, np.ndarray], np.ndarray] | None:
+        """The exact derivative, where central differences confirm it along one direction: it does not see what left
+        the graph on the way, through NumPy say."""
+        if self.exact is None or not self.values[position].size:
+            return None
+        direction = dense(self.generator, self.values[position].shape)
+        try:
+            with np.errstate(all="ignore"):
+                exact = self.exact(position, direction)
+        except Exception:  # an op that takes no complex numbers after all
+            self.exact = None
+            return None
+        numeric, estimate = derivative(self._curve(position, direction), self.epsilon)
+        scale = np.max(np.abs(exact), initial=0.0)
+        with np.errstate(invalid="ignore"):
+            agree = np.abs(exact - numeric) <= 1e-7 * scale + estimate
+            sharp = estimate <= 1e-5 * scale + 1e-9 * np.max(np.abs(self.value), initial=0.0)
+        return self.exact if np.all(np.isfinite(exact) & agree & sharp) else None
+
+    def _worst(self, position: int, rows: list[int | None]) -> Entry:
+        """All entries of one input compared; the worst of them."""
+        value, upstreams, tolerance = self.values[position], self.upstreams, self.tolerance
+        whole = self.whole(position)
+        directions = self.directions(position)
+        moved, error, crossed = self.jacobian(position, directions)
+        numeric = upstreams @ moved
+        with np.errstate(invalid="ignore"):  # 0 × infinity: an output that this upstream gradient does not see
+            spread = np.abs(upstreams)[:, :, None] * error[None]
+            estimate = np.nan_to_num(spread, nan=0.0, posinf=np.inf).sum(axis=1)
+        with np.errstate(all="ignore"):
+            if whole:  # element by element: 0 × infinity would spread from one element to all
+                lengths = np.array([np.max(one, initial=0.0) for one in directions])
+                found = np.array([np.ravel(row[position]) * lengths for row in self.analytic])
+            else:
+                found = np.array([[np.sum(row[position] * one) for one in directions] for row in self.analytic])
+        found = found.reshape(numeric.shape)
+        scale = float(np.max(np.abs(numeric), initial=0.0))
+        size = float(np.max(np.abs(upstreams) @ np.abs(self.value), initial=0.0))
+        with np.errstate(invalid="ignore"):
+            allowed = (
+                tolerance.rtol * np.maximum(np.abs(found), np.abs(numeric)) + tolerance.atol * max(scale, 1e-5)
+            )
+            wrong = np.abs(found - numeric) > allowed + estimate
+            poor = (estimate > allowed) & (
+                estimate > 0.01 * np.maximum(np.maximum(scale, np.abs(found)), 1e-6 * size)
+            )
+        finite = np.isfinite(found) & np.isfinite(estimate)
+        verdicts = np.where(~finite, NONFINITE, np.where(wrong, FAIL, np.where(poor, UNRELIABLE, PASS))).astype(object)
+        for column in range(len(directions)):
+            if crossed[column] and not np.all(np.isfinite(estimate[:, column])):
+                stuck = ~np.isfinite(estimate[:, column]) & np.isfinite(found[:, column])
+            else:  # a kink that no op declares, in a user's own NumPy code
+                stuck = (verdicts[:, column] == FAIL) | (verdicts[:, column] == UNRELIABLE)
+            if np.any(stuck):
+                self._judge_kink(position, column, directions[column], stuck, crossed[column], found, numeric, allowed,
+                                 verdicts)  # fmt: skip
+        with np.errstate(invalid="ignore"):
+            excess = np.abs(found - numeric) / np.where(allowed + estimate > 0, allowed + estimate, 1.0)
+        order = [PASS, *reversed(WORST_FIRST[:-1])]
+        rank = np.vectorize(order.index, otypes=[int])(verdicts) if verdicts.size else np.zeros(verdicts.shape, int)
+        if not verdicts.size:
+            return Entry(self.names[position], None, None, 0.0, 0.0, 0.0, 0.0, PASS, value.shape)
+        single = np.array([row is not None for row in rows])[:, None] & np.ones_like(verdicts, bool)
+        # Among the worst: rather one that names an output, then the one furthest off.
+        best = np.lexsort((np.ravel(np.nan_to_num(excess, nan=np.inf)), np.ravel(single), np.ravel(rank)))[-1]
+        row, column = divmod(int(best), len(directions))
+        index = tuple(int(one) for one in np.unravel_index(column, value.shape)) if whole else None
+        scaling = float(np.max(directions[column])) if whole else 1.0  # back from steps to derivatives …
+        output = rows[row]
+        if output is not None:
+            scaling *= float(upstreams[row, output])  # … and from the upstream gradient
+        return Entry(
+            self.names[position],
+            index,
+            output,
+            float(found[row, column] / scaling),
+            float(numeric[row, column] / scaling),
+            float(abs(estimate[row, column] / scaling)),
+            float(abs(allowed[row, column] / scaling)),
+            str(verdicts[row, column]),
+            value.shape,
+        )
+
+    def _judge_kink(
+        self, position: int, column: int, direction: np.ndarray, stuck: np.ndarray, declared: bool,
+        found: np.ndarray, numeric: np.ndarray, allowed: np.ndarray, verdicts: np.ndarray,
+    ) -> None:  # fmt: skip
+        """Where there may be a kink: is the gradient one that it allows, between the two one-sided derivatives?"""
+        if declared and not self.one_op:
+            verdicts[stuck, column] = KINK
+            return
+        curve = self._curve(position, direction, smooth=False)
+        after, after_error = one_sided(curve, 1, self.epsilon)
+        before, before_error = one_sided(curve, -1, self.epsilon)
+        for row in np.flatnonzero(stuck):
+            upstream = self.upstreams[row]
+            seen = upstream != 0  # outputs without a weight have no say, however badly they are known
+            ends = np.array([upstream[seen] * after[seen], upstream[seen] * before[seen]])
+            slack = float(np.sum(np.abs(upstream[seen]) * (after_error[seen] + before_error[seen])))
+            low, high = float(np.sum(ends.min(axis=0))), float(np.sum(ends.max(axis=0)))
+            limit = allowed[row, column] + slack
+            if not np.isfinite(slack):
+                if declared:  # a jump or a pole: there is no one-sided derivative to judge by
+                    verdicts[row, column] = KINK
+                continue
+            if low - limit <= found[row, column] <= high + limit and (declared or high - low > 2 * limit):
+                verdicts[row, column] = KINK
+            elif declared:
+                verdicts[row, column] = FAIL
+                numeric[row, column] = low if found[row, column] < low else high
+
+
+def unit(value: np.ndarray, index: int) -> np.ndarray:
+    """The direction of one element, longer for numbers beyond 1 so that a step moves them as much, relatively."""
+    direction = np.zeros_like(value)
+    size = max(1.0, abs(float(value.flat[index])))
+    direction.flat[index] = 2.0 ** np.ceil(np.log2(size))
+    return direction
+
+
+def _same(first: Any, second: Any) -> bool:
+    return np.array_equal(first, second, equal_nan=True)
