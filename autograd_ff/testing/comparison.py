@@ -16,7 +16,8 @@ from .report import FAIL, KINK, NONDETERMINISTIC, NONFINITE, PASS, UNRELIABLE, W
 
 __all__ = ["Comparison", "Outcome", "Tolerance", "dense"]
 
-_FULL_SIDE = 64  # a Jacobian with at most this many outputs is checked output by output
+_FULL_SIDE = 64  # a Jacobian with at most this many outputs is checked output by output …
+_FULL_INPUT = 256  # … and input by input where it has at most this many: each costs several evaluations
 _DIRECTIONS = 4
 
 Arrays = list[np.ndarray]
@@ -158,7 +159,8 @@ class Comparison:
 
     def whole(self, position: int) -> bool:
         """Whether the Jacobian of this input is computed entry by entry."""
-        return self.values[position].size * self.value.size <= self.tolerance.full
+        size = self.values[position].size
+        return size <= _FULL_INPUT and size * self.value.size <= self.tolerance.full
 
     def directions(self, position: int) -> Arrays:
         """Along which the input is moved: each of its elements, or some random dense directions."""
@@ -234,12 +236,13 @@ class Comparison:
         finite = np.isfinite(found) & np.isfinite(estimate)
         verdicts = np.where(~finite, NONFINITE, np.where(wrong, FAIL, np.where(poor, UNRELIABLE, PASS))).astype(object)
         for column in range(len(directions)):
-            if crossed[column] and not np.all(np.isfinite(estimate[:, column])):
+            declared = crossed[column] and not np.all(np.isfinite(estimate[:, column]))
+            if declared:
                 stuck = ~np.isfinite(estimate[:, column]) & np.isfinite(found[:, column])
             else:  # a kink that no op declares, in a user's own NumPy code
                 stuck = (verdicts[:, column] == FAIL) | (verdicts[:, column] == UNRELIABLE)
             if np.any(stuck):
-                self._judge_kink(position, column, directions[column], stuck, crossed[column], found, numeric, allowed,
+                self._judge_kink(position, column, directions[column], stuck, declared, found, numeric, allowed,
                                  verdicts)  # fmt: skip
         with np.errstate(invalid="ignore"):
             excess = np.abs(found - numeric) / np.where(allowed + estimate > 0, allowed + estimate, 1.0)
@@ -276,7 +279,7 @@ class Comparison:
         if declared and not self.one_op:
             verdicts[stuck, column] = KINK
             return
-        curve = self._curve(position, direction, smooth=False)
+        curve = self._curve(position, direction, smooth=not declared)
         after, after_error = one_sided(curve, 1, self.epsilon)
         before, before_error = one_sided(curve, -1, self.epsilon)
         for row in np.flatnonzero(stuck):

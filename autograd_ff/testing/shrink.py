@@ -20,7 +20,7 @@ def shrink(leaves: Sequence[Any], fails: Callable[[list[Any]], bool]) -> list[An
 
     >>> import numpy as np
     >>> shrink([np.array([[3.7, -4.2], [1.3, 8.8]])], lambda leaves: bool(np.any(leaves[0] < -1)))
-    [array([-4.])]
+    [array(-4.)]
     """
     current = list(leaves)
     tries = _TRIES
@@ -49,7 +49,7 @@ def _smaller(leaves: list[Any]) -> Iterator[list[Any]]:
     deep = [position for position, leaf in _arrays(leaves) if leaf.ndim]
     if deep:
         for place in (0, -1):
-            yield [leaf[place] if position in deep and len(leaf) else leaf for position, leaf in enumerate(leaves)]
+            yield [np.array(one[place]) if at in deep and len(one) else one for at, one in enumerate(leaves)]
     lengths = sorted({side for _, leaf in _arrays(leaves) for side in leaf.shape if side > 1}, reverse=True)
     for length in lengths:
         for part in _parts(length):
