@@ -88,11 +88,10 @@ def _pytorch(op: Op, call: Call, fast: bool) -> str:
                 [out for out, _ in pairs], context.targets, [seed for _, seed in pairs], retain_graph=True,
                 allow_unused=True,
             )  # fmt: skip
-            found = [
-                np.zeros(target.shape) if one is None else one.array
+            gradients = tuple(
+                torch.from_numpy(np.zeros(target.shape) if one is None else np.array(one.array))
                 for one, target in zip(found, context.targets, strict=True)
-            ]
-            gradients = tuple(torch.from_numpy(np.array(one)) for one in found)
+            )
             return gradients if len(gradients) > 1 else gradients[0]
 
     inputs = tuple(torch.tensor(leaves[position], requires_grad=True) for position in positions)
@@ -116,8 +115,8 @@ CHECKERS: dict[str, tuple[str, Callable[[Op, Call], str], int]] = {
 
 # ---------------------------------------------------------------- right functions at their kinks
 
-_KINKS: dict[str, tuple[Callable[[Any, Any], Any], list[list[float]]]] = {
-    # name: (function of the framework, `af` or `torch`, and its tensors; the values of those tensors)
+_KINKS: dict[str, tuple[Callable[..., Any], list[list[float]]]] = {
+    # name: (function of the framework, `af` or `torch`, and of tensors; the values of those tensors)
     "relu at 0": (lambda one, x: one.relu(x), [[0.0, 1.0, -1.0]]),
     "abs at 0": (lambda one, x: one.abs(x), [[0.0, 1.0]]),
     "clamp at its ends": (lambda one, x: one.clamp(x, -1.0, 1.0), [[-1.0, 0.5, 1.0]]),
@@ -128,6 +127,7 @@ _KINKS: dict[str, tuple[Callable[[Any, Any], Any], list[list[float]]]] = {
     "minimum of equals": (lambda one, x, y: one.minimum(x, y), [[1.0, 2.0], [1.0, 0.0]]),
     "relu(x) - relu(-x) at 0": (lambda one, x: one.relu(x) - one.relu(-x), [[0.0]]),
     "norm of zeros": (lambda one, x: one.norm(x), [[0.0, 0.0, 0.0]]),
+    "hypot of zeros": (lambda one, x, y: one.hypot(x, y), [[0.0, 3.0], [0.0, 4.0]]),
     "std of equals": (lambda one, x: one.std(x), [[1.0, 1.0, 1.0]]),
     "where at its edge": (lambda one, x: one.where(x > 0, x, 2 * x), [[0.0, 1.0]]),
     "hardtanh at its ends": (lambda one, x: one.nn.functional.hardtanh(x), [[-1.0, 0.0, 1.0]]),
@@ -154,7 +154,7 @@ def kinks(checker: str) -> dict[str, str]:
                 found[name] = "PASS" if passed else "FAIL"
             else:
                 tensors = tuple(af.tensor(value, dtype=af.float64) for value in values)
-                options = {"directions": {"full": 0}, "second_order": {"order": 2}}.get(checker, {})
+                options: dict[str, Any] = {"directions": {"full": 0}, "second_order": {"order": 2}}.get(checker, {})
                 found[name] = gradcheck(lambda *x, function=function: function(af, *x), tensors, **options).verdict
     return found
 

@@ -126,11 +126,19 @@ def picture(library: str, nodes: int, limit: float) -> dict[str, Any]:
             end(process)
             return {"failed": f"over {limit:.0f} s"}
         if process.returncode:
-            last = errors.strip().splitlines()[-1] if errors.strip() else f"code {process.returncode}"
-            return {"failed": re.split(r"[:(]", last.rpartition("Error")[0] + "Error")[0].rpartition(".")[2]
-                    if "Error" in last else last[:30]}  # fmt: skip
+            return {"failed": reason(errors)}
         found = json.loads(output.splitlines()[-1])
         return found if found["seconds"] <= limit else {"failed": f"over {limit:.0f} s"}
+
+
+def reason(errors: str) -> str:
+    """The name of the error that a process ended with.
+
+    >>> reason("Traceback ...\\nbenchmarks.x.LayoutError: no picture\\n  at x.py:1")
+    'LayoutError'
+    """
+    named = re.findall(r"^(?:[\w.]+\.)?(\w+(?:Error|Exception|Expired))\b", errors, re.MULTILINE)
+    return named[-1] if named else "crashed"
 
 
 def end(process: subprocess.Popen[str]) -> None:

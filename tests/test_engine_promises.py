@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import autograd_ff as af
 from autograd_ff import engine
-from autograd_ff.engine import Geometry, Leaf, Node, Observer, Scatter, Scope, TensorCore, View, observe
+from autograd_ff.engine import Geometry, Leaf, Node, Observer, Scatter, Scope, Site, TensorCore, View, observe
 from autograd_ff.engine.node import FREED, Hooks
 from autograd_ff.errors import AutogradError, DtypeError, GraphError, NoRuleError
 
@@ -37,7 +37,7 @@ def refuses(error, call):
     with pytest.raises(error) as caught:
         call()
     code = call.__code__
-    assert f"{code.co_filename}:{code.co_firstlineno}" in str(caught.value), str(caught.value)
+    assert str(Site(code.co_filename, code.co_firstlineno, "")) in str(caught.value), str(caught.value)
     return str(caught.value)
 
 
@@ -467,7 +467,7 @@ def test_a_second_pass_through_freed_values_raises_and_names_both_lines():
     y, recorded = (x * x).sum(), sys._getframe().f_lineno
     y.backward()
     message = refuses(GraphError, lambda: y.backward())
-    assert f"recorded at {__file__}:{recorded}" in message
+    assert f"recorded at {Site(__file__, recorded, '')}" in message
     assert "retain_graph=True" in message
     assert x.grad.tolist() == [2.0, 4.0]  # the refused pass added nothing
 

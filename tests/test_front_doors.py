@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import autograd_ff as af
 from autograd_ff import engine
-from autograd_ff.engine import TensorCore
+from autograd_ff.engine import Site, TensorCore
 from autograd_ff.errors import AutogradError, NoRuleError
 from autograd_ff.testing.draws import NumPyDraw
 
@@ -163,7 +163,7 @@ def test_arguments_without_a_rule_are_refused_with_the_line(call):
     x = leaf(DATA)
     with pytest.raises(AutogradError) as caught:
         call(x)
-    assert f"{__file__}:{call.__code__.co_firstlineno}" in str(caught.value)
+    assert f"{Site(__file__, call.__code__.co_firstlineno, '')}" in str(caught.value)
 
 
 def test_reduce_of_a_ufunc_is_not_the_ufunc():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import autograd_ff as af
+from autograd_ff.engine import Site
 from autograd_ff.errors import GraphError
 
 
@@ -18,7 +19,7 @@ def refuses(error, call):
     with pytest.raises(error) as caught:
         call()
     code = call.__code__
-    assert f"{code.co_filename}:{code.co_firstlineno}" in str(caught.value), str(caught.value)
+    assert str(Site(code.co_filename, code.co_firstlineno, "")) in str(caught.value), str(caught.value)
     return str(caught.value)
 
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import autograd_ff as af
-from autograd_ff.engine import Observer, observe, versions
+from autograd_ff.engine import Observer, Site, observe, versions
 from autograd_ff.errors import AutogradError, DtypeError, InplaceError, ShapeError
 
 
@@ -33,7 +33,7 @@ def refuses(error, call, *words, on=()):
     with pytest.raises(error) as caught:
         call(*on)
     message = str(caught.value)
-    for word in (f"{call.__code__.co_filename}:{call.__code__.co_firstlineno}", *words):
+    for word in (str(Site(call.__code__.co_filename, call.__code__.co_firstlineno, "")), *words):
         assert word in message, message
 
 
@@ -45,8 +45,8 @@ def assert_stale(root, saved, written, what):
     with pytest.raises(InplaceError) as caught:
         root.backward()
     message = str(caught.value)
-    assert f"saved at {__file__}:{saved}:" in message, message
-    assert f"written at {__file__}:{written}:" in message, message
+    assert f"saved at {Site(__file__, saved, '')}:" in message, message
+    assert f"written at {Site(__file__, written, '')}:" in message, message
     assert what in message, message
 
 
@@ -113,7 +113,7 @@ def test_every_way_to_write_counts(write, recording):
     assert c.detach()._version == c._version
     with pytest.raises(InplaceError) as caught:
         z.backward()
-    assert f"written at {__file__}:{write.__code__.co_firstlineno + 1}" in str(caught.value)
+    assert f"written at {Site(__file__, write.__code__.co_firstlineno + 1, '')}" in str(caught.value)
 
 
 def test_a_write_to_one_part_leaves_the_saved_other_parts_alone():
@@ -429,7 +429,7 @@ def test_other_views_of_a_written_base_are_stale():
     nested = second[1:]
     first.mul_(2.0)
     written = line() - 1
-    at = f"written at {__file__}:{written}"
+    at = f"written at {Site(__file__, written, '')}"
     refuses(InplaceError, lambda: second * 2.0, "Take the view again", at)
     refuses(InplaceError, lambda: nested.sum(), at)
     refuses(InplaceError, lambda: whole[0], at)

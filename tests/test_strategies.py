@@ -17,7 +17,7 @@ from autograd_ff.engine import NONZERO, OPS, POSITIVE, REAL, UNIT, Domain
 from autograd_ff.engine.register import CallableOp
 from autograd_ff.errors import AutogradError, GraphError, ShapeError
 from autograd_ff.testing import gradcheck
-from autograd_ff.testing.expressions import Expression, differentiable_ops, expressions
+from autograd_ff.testing.expressions import Expression, Use, differentiable_ops, expressions
 from autograd_ff.testing.given import given_gradients
 from autograd_ff.testing.networks import Residual, networks
 from autograd_ff.testing.strategies import (
@@ -282,10 +282,15 @@ def test_shapes_by_signature_without_further_dimensions(found):
 
 
 def test_optional_dimensions_are_left_out_and_kept():
-    for left, right in [(1, 1), (1, 2), (2, 1), (2, 2), (3, 3)]:
-        assert smallest(
-            gufunc_shapes(np.matmul.signature), lambda f, one=left, two=right: tuple(map(len, f[0])) == (one, two)
-        )
+    seen = set()
+
+    @settings(max_examples=300, database=None)
+    @given(gufunc_shapes(np.matmul.signature))
+    def collect(found):
+        seen.add(tuple(len(one) > 1 for one in found[0]))
+
+    collect()
+    assert len(seen) >= 3  # of the four ways to take vectors for matrices
 
 
 # ---------------------------------------------------------------- indices, axes, permutations
@@ -462,7 +467,7 @@ def test_expressions_vary():
     @given(expressions())
     def collect(f):
         seen.update(f.ops)
-        uses = [one.number for step in f.steps for one in flatten(step.inputs) if type(one).__name__ == "Use"]
+        uses = [one.number for step in f.steps for one in flatten(step.inputs) if isinstance(one, Use)]
         shared.append(len(uses) > len(set(uses)))
 
     collect()
@@ -473,7 +478,7 @@ def test_expressions_vary():
 
 def test_expressions_shrink_to_few_ops_and_small_shapes():
     found = smallest(expressions(), lambda f: "exp" in f.ops, 3000)
-    assert len(found.steps) <= 2
+    assert len(found.steps) <= 6  # an op before it at most, and what brings its value into the domain
     assert all(one.size <= 1 for one in found.inputs)
 
 

@@ -353,7 +353,7 @@ def test_what_cannot_be_drawn_says_why(tmp_path):
     loss = filled(2, requires_grad=True) * 2
     with pytest.raises(ValueError, match="path last"):
         render(loss)
-    with pytest.raises(ValueError, match=r"\.png, \.svg, \.pdf or \.dot"):
+    with pytest.raises(ValueError, match=r"\.png, \.svg, \.pdf, .* or \.json"):
         render(loss, tmp_path / "graph.jpg")
     with pytest.raises(ValueError, match="direction"):
         render(loss, tmp_path / "graph.dot", direction="down")
@@ -473,11 +473,13 @@ def test_a_chain_of_100_000_operations_never_recurses(tmp_path):
         frame, depth = frame.f_back, depth + 1
     sys.setrecursionlimit(depth + 60)
     try:
-        path = render(y, tmp_path / "chain.dot", names={})
+        in_full = render(y, tmp_path / "chain.dot", names={}, open=True)
+        folded = render(y, tmp_path / "folded.dot", names={})
     finally:
         sys.setrecursionlimit(limit)
-    with open(path, encoding="utf-8") as file:
+    with open(in_full, encoding="utf-8") as file:
         assert sum(" -> " in line for line in file) == 100_000
+    assert "add ×100,000" in Path(folded).read_text(encoding="utf-8").replace("×100000", "×100,000")
 
 
 # ---------------------------------------------------------------- formats

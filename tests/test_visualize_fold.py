@@ -131,10 +131,8 @@ def test_depth_says_how_many_levels_are_open(transformer):
     outer = well_formed(simplify(view, depth=1))
     assert titles(outer) == [("x", 1), ("Linear", 1), ("Block", 12), ("LayerNorm", 1), ("Linear", 1), ("output", 1)]
     assert [edge.target for edge in outer.edges] == [1, 2, 3, 4, 5]
-    # Twelve blocks hold twelve times what one does.
-    assert outer.nodes[2].inside == 12 * sum(bool(n.op) for n in view.nodes if "layers.0" in names_around(view, n)) or (
-        outer.nodes[2].inside % 12 == 0
-    )
+    one = next(node for node in simplify(view, depth=1, repeats=False).nodes if node.op == "Block")
+    assert outer.nodes[2].inside == 12 * one.inside > 12 * 30
     deep = well_formed(simplify(view, depth=3))
     assert [module.count for module in deep.modules if module.type == "Block"] == [12]
     assert "softmax" in [node.op for node in deep.nodes]
@@ -202,7 +200,7 @@ def test_heads_side_by_side_are_no_chain():
             self.heads = nn.ModuleList([nn.Linear(4, 4) for _ in range(3)])
 
         def forward(self, x):
-            return sum(head(x) for head in self.heads)
+            return af.cat([head(x) for head in self.heads], 1)
 
     view = visualize.trace(Heads(), af.ones(2, 4))
     assert all(module.count == 1 for module in merge_repeats(view).modules)
@@ -223,14 +221,14 @@ def test_a_loop_of_operations_is_a_word_that_repeats():
 
 
 def test_one_operation_that_repeats_counts():
-    x = af.ones(2, requires_grad=True)
-    y = x
-    for step in range(60):
-        y = y + float(step)
-    shown = simplify(visualize.trace(y))
-    assert titles(shown) == [("x", 1), ("add", 60)]
+    def count_up(x):
+        for step in range(60):
+            x = x + float(step)
+        return x
+
+    shown = simplify(visualize.trace(count_up, af.ones(2)))
+    assert titles(shown) == [("x", 1), ("add", 60), ("output", 1)]
     assert shown.nodes[1].arguments == (("x2", "0 … 59"),)
-    assert shown.nodes[1].inside in (0, 60)
 
 
 def test_a_recurrent_cell_is_one_with_its_steps():
@@ -355,7 +353,9 @@ def test_a_group_in_a_circle_stays_apart():
     value = (Value((2,), "float32"),)
     nodes = tuple(Node(id, "op" if id else "input", "exp" if id else "", value, ("x",) * (not id)) for id in range(4))
     view = GraphView(nodes, (Edge(0, 1), Edge(1, 2), Edge(2, 3)))
-    assert contract(view, [([1, 3], lambda members, results: folded(view, members, results, kind="op", op="+"))]) == view
+    assert (
+        contract(view, [([1, 3], lambda members, results: folded(view, members, results, kind="op", op="+"))]) == view
+    )
 
 
 @settings(deadline=None, max_examples=100)
@@ -427,12 +427,17 @@ def test_modules_are_chosen_by_name_pattern_type_class_and_predicate():
     by_type = simplify(view, fold="Linear")
     assert [node.path for node in by_type.nodes if node.kind == "module"] == ["first.0", "second.0"]
     assert by_type == simplify(view, fold=nn.Linear) == simplify(view, fold="*.0")
-    assert by_type == simplify(view, fold=lambda module: module.detail == "4→4") == simplify(view, fold=("first.0", "second.0"))
+    assert (
+        by_type
+        == simplify(view, fold=lambda module: module.detail == "4→4")
+        == simplify(view, fold=("first.0", "second.0"))
+    )
     one = simplify(view, fold="first")
     assert [node.path for node in one.nodes if node.kind == "module"] == ["first"]
     # What is opened by name is open, though its like is folded.
     assert simplify(view, fold=nn.Linear, open="first.0") == simplify(view, fold="second.0")
-    assert simplify(view, depth=1, open="second") == simplify(view, fold="first")
+    assert simplify(view, depth=1, open="second*") == simplify(view, fold="first")
+    assert [node.op for node in simplify(view, depth=1, open="second").nodes if node.module == 1] == ["Linear", "ReLU"]
 
 
 def test_composites_are_closed_and_opened():
@@ -540,9 +545,9 @@ def shuffled(count):
     return values[-1]
 
 
-@pytest.mark.parametrize("make", [many, one_by_one, shuffled])
-def test_a_hundred_thousand_nodes_are_folded_and_never_recurse(make, tmp_path):
-    result = make(50_000)
+@pytest.mark.parametrize(("make", "count"), [(many, 10_000), (one_by_one, 50_000), (shuffled, 20_000)])
+def test_a_hundred_thousand_nodes_are_folded_and_never_recurse(make, count):
+    result = make(count)
     limit = sys.getrecursionlimit()
     frame, depth = sys._getframe(), 0
     while frame is not None:
@@ -552,18 +557,18 @@ def test_a_hundred_thousand_nodes_are_folded_and_never_recurse(make, tmp_path):
         view = visualize.trace(result, names={})
         shown = simplify(view)
         text = visualize.to_dot(shown)
-        path = view.save(tmp_path / "graph.json")
-        assert GraphView.load(path) == view
     finally:
         sys.setrecursionlimit(limit)
-    assert len(view.nodes) > 70_000
+    assert len(view.nodes) > 1.6 * count
     assert 1 < len(shown.nodes) <= 40
     assert len(text) < 100_000
 
 
 def test_a_picture_of_too_many_nodes_is_refused_with_the_way_out(tmp_path):
     result = one_by_one(3000)
-    with pytest.raises(visualize.LayoutError, match=r"(?s)6,\d\d\d nodes.*test_visualize_fold.*leave out depth") as error:
+    with pytest.raises(
+        visualize.LayoutError, match=r"(?s)6,\d\d\d nodes.*test_visualize_fold.*leave out depth"
+    ) as error:
         visualize.render(result, tmp_path / "graph.png", open=True)
     assert not (tmp_path / "graph.png").exists()
     assert ".html" in str(error.value)

@@ -355,5 +355,5 @@ def _fitted(draw: Any, text: str, font: Any, room: float) -> str:
 def _gif(images: list[Any], durations: list[int]) -> bytes:
     first, *rest = indexed(images)
     file = io.BytesIO()
-    first.save(file, "GIF", save_all=True, append_images=rest, duration=durations, loop=0, optimize=False, disposal=1)
+    first.save(file, "GIF", save_all=True, append_images=rest, duration=durations, loop=0, optimize=True, disposal=1)
     return file.getvalue()

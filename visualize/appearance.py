@@ -129,7 +129,7 @@ class Appearance:
             title=title if alone is None else self.box_title(alone),
             notes=(*notes, inside) if inside else tuple(notes),
             measured="" if number is None else measure_text(self.color_by, number, MEASURES[self.color_by]),
-            remarks=tuple(textwrap.wrap(mark_text(node), _REMARK)) if node.mark else (),
+            remarks=tuple(_balanced(mark_text(node))) if node.mark else (),
         )
 
     def value(self, edge: Edge) -> Value | None:
@@ -158,6 +158,21 @@ class Appearance:
     def _made(self, edge: Edge) -> Value | None:
         outputs = self.view.nodes[edge.source].outputs
         return outputs[edge.output] if edge.output < len(outputs) else None
+
+
+def _balanced(text: str) -> list[str]:
+    """Text in as few lines as it needs, about equally long.
+
+    >>> _balanced("log of 0 is -inf in element (0, 3), and in 31 others")
+    ['log of 0 is -inf in element', '(0, 3), and in 31 others']
+    """
+    lines = textwrap.wrap(text, _REMARK)
+    for width in range(max(map(len, lines), default=0) - 1, 0, -1) if len(lines) > 1 else ():
+        narrower = textwrap.wrap(text, width)
+        if len(narrower) > len(lines):
+            break
+        lines = narrower
+    return lines
 
 
 def _scale(numbers: list[float], name: str) -> Scale:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from autograd_ff.engine import TensorCore
+import numpy as np
+
+from autograd_ff.engine import TensorCore, wrap
 from autograd_ff.nn.module import Module as NetworkModule
+from autograd_ff.nn.parameter import Parameter
 from autograd_ff.serialization import load
 
 from .errors import PictureError, here
-from .graph import GraphView, Module, Node, Value
+from .graph import GraphView
+from .module_tree import module_tree
 
 __all__ = ["load_checkpoint", "parameter_tree"]
-
-_BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> NetworkModule | GraphView:
@@ -36,8 +39,8 @@ def load_checkpoint(path: str | os.PathLike[str]) -> NetworkModule | GraphView:
     >>> import tempfile, os, autograd_ff as af
     >>> path = os.path.join(tempfile.mkdtemp(), "model.safetensors")
     >>> af.save(af.nn.Linear(3, 2).state_dict(), path)
-    >>> [node.names for node in load_checkpoint(path).nodes]
-    [('weight',), ('bias',)]
+    >>> [node.arguments for node in load_checkpoint(path).nodes]
+    [(('weight', '2×3'), ('bias', '2'))]
     """
     contents = load(os.fspath(path))
     if isinstance(contents, Mapping) and {"settings", "model"} <= contents.keys():
@@ -83,37 +86,39 @@ def _tensors(value: Any, name: str = "") -> list[tuple[str, TensorCore]]:
     return found
 
 
+class _Unknown(NetworkModule):
+    """A module of which only the name and the parameters are known."""
+
+
+_Unknown.__name__ = "module"
+
+
 def parameter_tree(tensors: Mapping[str, Any], name: str = "") -> GraphView:
-    """Named tensors as a view: a box for each module, as far as the dots in the names tell, and no operation.
+    """Named tensors as the tree of modules that the dots in their names tell of; there is no operation in it.
 
     Args:
         tensors: tensors or arrays by qualified name, such as a state dict.
         name: of the view.
 
+    Equal neighbours are one node, as in `module_tree`.
+
     >>> import autograd_ff as af
     >>> view = parameter_tree(af.nn.Sequential(af.nn.Linear(3, 2), af.nn.Linear(2, 2)).state_dict())
-    >>> [module.name for module in view.modules], [node.module for node in view.nodes]
-    (['0', '1'], [0, 0, 1, 1])
+    >>> [(node.path, node.arguments) for node in view.nodes][1:]
+    [('0', (('weight', '2×3'), ('bias', '2'))), ('1', (('weight', '2×2'), ('bias', '2')))]
     """
-    modules: list[Module] = []
-    ids: dict[str, int] = {}
-    order = _in_order(tensors)
-    nodes = []
-    for number, full in enumerate(order):
-        parent: int | None = None
-        parts = full.split(".")
-        for depth in range(1, len(parts)):
-            prefix = ".".join(parts[:depth])
-            if prefix not in ids:
-                ids[prefix] = len(modules)
-                modules.append(Module(len(modules), "module", prefix, "parameters", parent))
-            parent = ids[prefix]
-        array = tensors[full]
-        array = array.array if isinstance(array, TensorCore) else array
-        kind = "buffer" if parts[-1] in _BUFFERS else "parameter"
-        value = Value(tuple(int(side) for side in array.shape), str(array.dtype))
-        nodes.append(Node(number, kind, outputs=(value,), names=(full,), module=parent))
-    return GraphView(tuple(nodes), (), tuple(modules), name)
+    root = _Unknown()
+    for full in _in_order(tensors):
+        *around, last = full.split(".")
+        place: NetworkModule = root
+        for part in around:
+            place = place._modules.setdefault(part, _Unknown())
+        value = tensors[full]
+        array = value.array if isinstance(value, TensorCore) else np.asarray(value)
+        place._parameters[last] = Parameter(wrap(array), requires_grad=False)
+    view = module_tree(root)
+    first, *others = view.nodes
+    return replace(view, nodes=(replace(first, op=name or first.op), *others), name=name)
 
 
 def _in_order(names: Mapping[str, Any]) -> list[str]:

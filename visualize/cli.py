@@ -14,11 +14,13 @@ from typing import Any
 
 from autograd_ff.engine.site import in_package
 from autograd_ff.errors import AutogradError
+from autograd_ff.nn.module import Module
 
 from .animation import animate
 from .errors import PictureError
 from .graph import MEASURES, GraphView
 from .measure import measure
+from .module_tree import module_tree
 from .rendering import SUFFIXES, render
 from .style import THEMES
 from .targets import Target, array_of_text, find
@@ -108,6 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     passes.add_argument(
         "--backward-only", action="store_const", const="only", dest="backward", help="the backward pass alone"
     )
+    add("--tree", action="store_true", help="the modules of a network and their parameters, without running it")
     add("--measure", action="store_true", help="run forward and backward, and show times, bytes and statistics")
     add(
         "--color-by",
@@ -121,7 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--title", default="", help="above the picture")
     add("--caption", default="", help="below it")
     add("--theme", default="light", choices=[*THEMES], help="colours (default: light)")
-    add("--direction", choices=["TB", "LR", "BT", "RL"], help="where data flow (default: TB, down)")
+    add("--direction", default="TB", choices=["TB", "LR", "BT", "RL"], help="where data flow (default: TB, down)")
     add("--no-legend", action="store_true", help="leave the legend out")
     add("--timeout", type=float, default=60.0, metavar="SECONDS", help="for the layout (default: 60)")
     add = parser.add_argument
@@ -153,11 +156,8 @@ def _count(text: str) -> int:
 
 def run(options: argparse.Namespace) -> None:
     """Trace, draw, and say what was written."""
-    target = find(options.target, options.inputs)
+    target = find(options.target, options.inputs, run=not options.tree)
     view = _view(target, options)
-    direction = options.direction
-    if direction is None:  # parameters alone have no flow; side by side they would be as wide as there are many
-        direction = "TB" if view.edges or len(view.nodes) < 4 else "LR"
     shown: dict[str, Any] = {
         "depth": options.depth,
         "open": "all" in options.open or _chosen(options.open),
@@ -165,7 +165,7 @@ def run(options: argparse.Namespace) -> None:
         "hide": tuple(options.hide),
         "title": options.title,
         "theme": options.theme,
-        "direction": direction,
+        "direction": options.direction,
         "timeout": options.timeout,
     }
     words = {"caption": options.caption, "legend": not options.no_legend, "color_by": options.color_by}
@@ -184,6 +184,10 @@ def _chosen(names: list[str]) -> Any:
 
 def _view(target: Target, options: argparse.Namespace) -> GraphView:
     measured = options.measure or options.color_by
+    if options.tree:
+        if not isinstance(target.value, Module) or measured or options.backward:
+            raise PictureError("--tree draws the modules of a network as they are: nothing is run or measured")
+        return module_tree(target.value)
     if isinstance(target.value, GraphView):
         if options.backward or options.measure:
             raise PictureError("a graph that was saved cannot be run again: --backward and --measure need a callable")

@@ -13,7 +13,9 @@ from dataclasses import replace
 from .graph import Edge, GraphView, Module, Node
 from .marks import strongest
 
-__all__ = ["Group", "common_module", "contract", "regroup_measures", "without_empty_modules"]
+__all__ = [
+    "End", "Group", "common_module", "contract", "folded", "repeated_measures", "used_modules", "without_empty_modules",
+]  # fmt: skip
 
 End = tuple[int, int]  # a node and which of its outputs
 Group = tuple[Sequence[int], Callable[[list[Node], list[End]], Node]]  # ids, and what makes one node of them
@@ -146,13 +148,7 @@ def _contracted(view: GraphView, groups: list[Group], owner: list[int], order: l
 
 def without_empty_modules(view: GraphView) -> GraphView:
     """Modules that hold no node, and none that does, are left out."""
-    kept = [False] * len(view.modules)
-    for node in view.nodes:
-        if node.module is not None:
-            kept[node.module] = True
-    for module in reversed(view.modules):  # a parent comes before its children
-        if kept[module.id] and module.parent is not None:
-            kept[module.parent] = True
+    kept = used_modules(view)
     if all(kept):
         return view
     numbers: dict[int, int] = {}
@@ -169,6 +165,18 @@ def without_empty_modules(view: GraphView) -> GraphView:
         for node in view.nodes
     )
     return GraphView(nodes, view.edges, tuple(modules), view.name)
+
+
+def used_modules(view: GraphView) -> list[bool]:
+    """For each module whether there is a node in it."""
+    used = [False] * len(view.modules)
+    for node in view.nodes:
+        if node.module is not None:
+            used[node.module] = True
+    for module in reversed(view.modules):  # a parent comes before its children
+        if used[module.id] and module.parent is not None:
+            used[module.parent] = True
+    return used
 
 
 def folded(view: GraphView, members: list[Node], results: list[End], *, kind: str, op: str, **more: object) -> Node:

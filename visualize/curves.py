@@ -179,6 +179,7 @@ def _panel(
     share = everything and any(word in _SHARES for word in words) and min(everything) >= 0 and max(everything) <= 1
     if share:
         spread = max(everything) - min(everything)
+        axes.yaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))  # no tick at 97.5%, which rounds to 98
         axes.yaxis.set_major_formatter(
             PercentFormatter(1.0, decimals=0 if spread > 0.05 else 1 if spread > 0.005 else 2)
         )

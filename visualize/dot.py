@@ -18,6 +18,7 @@ __all__ = ["to_dot"]
 _CAPTION = 84  # characters of a line of the caption
 _WIDE = 1.2  # from this width on, an edge has a larger head
 _SPACE = "&#160;"  # an SVG reader drops plain spaces at the ends of differently set pieces of text
+_DEEPEST = 20  # steps of indentation
 _FREE = "constraint=false weight=0"  # an edge that moves nothing
 
 
@@ -102,7 +103,7 @@ class _Writer:
     def modules(self) -> Iterator[str]:
         """Nodes inside the boxes of their modules."""
         for one, depth in self.looks.nesting.walk():
-            indent = "  " * (depth + 1)
+            indent = "  " * min(depth + 1, _DEEPEST)
             if one is None:
                 yield f"{indent}}}"
             elif isinstance(one, Module):
@@ -114,7 +115,7 @@ class _Writer:
                     yield f"{indent}{{ rank=same; n{one.id}; {sides} }}"
 
     def box(self, module: Module, depth: int) -> Iterator[str]:
-        theme, indent = self.theme, "  " * (depth + 1)
+        theme, indent = self.theme, "  " * min(depth + 1, _DEEPEST)
         fill, line = theme.box(depth, module.backward)
         style = "rounded,filled" if module.kind == "module" else "rounded,filled,dashed"
         yield f"{indent}subgraph cluster_m{module.id} {{"
@@ -138,10 +139,10 @@ class _Writer:
             lines.append(f'<FONT POINT-SIZE="{size + 0.5:g}"><B>{html_text(words.measured)}</B></FONT>')
         lines += [f'<FONT POINT-SIZE="{size + 0.5:g}"><I>{html_text(one)}</I></FONT>' for one in words.remarks]
         kind, _ = self.theme.kind(node)
-        around = [self.view.modules[module] for module in self.view.path(node.module)]
+        around = [] if node.module is None else [self.view.modules[node.module]]
         return (
             f'n{node.id} [id="n{node.id}" class="{f"{kind} {node.mark}" if node.mark else kind}" '
-            f"label=<{table(lines)}> tooltip={quoted(tooltip(node, self.looks.title(node), around))} "
+            f"label=<{table(lines)}> tooltip={quoted(tooltip(node, words.title, around))} "
             f"{attributes(style)}];"
         )
 

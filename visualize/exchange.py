@@ -27,32 +27,39 @@ _NUMBERS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}  # JSON has no 
 # ---------------------------------------------------------------- writing
 
 
-def to_dict(view: GraphView) -> dict[str, Any]:
+def to_dict(view: GraphView, *, brief: bool = False) -> dict[str, Any]:
+    """``brief``: fields that have their default value are left out."""
     return {
         "format": FORMAT,
         "version": VERSION,
         "name": view.name,
-        "nodes": [_object(node) for node in view.nodes],
-        "edges": [_object(edge) for edge in view.edges],
-        "modules": [_object(module) for module in view.modules],
+        "nodes": [_object(node, brief) for node in view.nodes],
+        "edges": [_object(edge, brief) for edge in view.edges],
+        "modules": [_object(module, brief) for module in view.modules],
     }
 
 
 def to_json(view: GraphView, indent: int | None = None) -> str:
+    data = to_dict(view, brief=True)
     separators = None if indent is not None else (",", ":")
-    return json.dumps(to_dict(view), allow_nan=False, ensure_ascii=True, indent=indent, separators=separators)
+    return json.dumps(data, allow_nan=False, ensure_ascii=True, indent=indent, separators=separators)
 
 
-def _object(one: Any) -> dict[str, Any]:
-    return {name: _plain(getattr(one, name)) for name in _FIELDS[type(one)]}
+def _object(one: Any, brief: bool) -> dict[str, Any]:
+    found = {}
+    for name, default in _FIELDS[type(one)]:
+        value = getattr(one, name)
+        if not brief or (value is not default and value != default):
+            found[name] = _plain(value, brief)
+    return found
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, brief: bool) -> Any:
     kind = type(value)
     if kind is tuple:
-        return [_plain(one) for one in value]
+        return [_plain(one, brief) for one in value]
     if kind in _FIELDS:
-        return _object(value)
+        return _object(value, brief)
     if kind is float and not math.isfinite(value):
         return str(value)
     return value
@@ -271,7 +278,7 @@ _module = _record(
 )
 
 _CLASSES = (Node, Edge, Module, Value, Source, Histogram)
-_FIELDS = {cls: tuple(field.name for field in fields(cls)) for cls in _CLASSES}
+_FIELDS = {cls: tuple((field.name, field.default) for field in fields(cls)) for cls in _CLASSES}
 _REQUIRED = {Node: ("id", "kind"), Edge: ("source", "target"), Module: ("id", "kind", "name", "type"),
              Value: ("shape", "dtype"), Source: ("file", "line"), Histogram: ("of", "low", "high", "counts")}  # fmt: skip
 

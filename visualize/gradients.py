@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -17,11 +17,9 @@ from autograd_ff import engine
 from autograd_ff.engine import Leaf, Observer, Op, Scope, TensorCore
 from autograd_ff.engine import Node as Recorded
 
+from .drafts import Draft, Walk
 from .errors import PictureError, here
 from .graph import GraphView
-
-if TYPE_CHECKING:
-    from .walk import Draft, Walk
 
 __all__ = ["add_backward", "without_forward"]
 

@@ -257,7 +257,7 @@ class GraphView:
         return from_dict(data)
 
     def to_json(self, *, indent: int | None = None) -> str:
-        """As JSON text. The same view gives the same text.
+        """As JSON text, without the fields that have their default value. The same view gives the same text.
 
         >>> GraphView.from_json(GraphView(name="empty").to_json())
         GraphView(nodes=(), edges=(), modules=(), name='empty')

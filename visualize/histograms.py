@@ -62,7 +62,7 @@ class HistogramRecorder:
     (12, ('weight', 'bias'))
     """
 
-    def __init__(self, model: Module, bins: int = 100, parameters: Collection[str] | str | None = None) -> None:
+    def __init__(self, model: Module, bins: int = 200, parameters: Collection[str] | str | None = None) -> None:
         if bins < 1:
             raise picture_error(f"a histogram has at least one bin, not {bins}")
         self.model = model
@@ -102,7 +102,7 @@ class HistogramRecorder:
         if not high > low + 1e-12 * max(abs(low), abs(high)):  # all alike
             width = max(abs(low) * 0.01, 1e-12)
             low, high = low - width, high + width
-        bins = min(self.bins, max(5, finite.size // 4))  # few numbers would stand in as many bins, one by one
+        bins = min(self.bins, max(5, round(2 * finite.size**0.5)))  # few numbers in many bins are noise
         counts, _ = np.histogram(finite, bins, (low, high))
         return Snapshot(
             step,
@@ -137,7 +137,7 @@ def plot_histograms(
         theme: colours: ``"light"``, ``"dark"`` or a `Theme`.
 
     Every ridge has the same height: look at how wide they are. The axis of a panel leaves out the outermost hundredth of
-    the numbers. What the ridges cannot show stands beside them: a share of exact zeros above one half, and any NaN or infinity.
+    the numbers, and is too narrow for the few snapshots with the largest gradients. What the ridges cannot show stands beside them: a share of exact zeros above one half, and any NaN or infinity.
 
     Returns:
         The path, or a ``matplotlib.figure.Figure``.
@@ -209,8 +209,10 @@ def _ridges(axes: Any, snapshots: list[Snapshot], color: str, theme: Theme) -> N
         height = outline * (_OVERLAP if last else 1.0)
         share = 0.35 + 0.55 * (at / last if last else 1.0)  # pale at first
         shade = paper + (ink - paper) * share
-        axes.fill_between(places, base, base + height, color=shade, linewidth=0, zorder=2 * at + 2)
-        axes.plot(places, base + height, color=paper, linewidth=0.8, zorder=2 * at + 3)
+        wide = places[-1] - places[0] > 0.03 * (high - low)
+        axes.fill_between(places, base, base + height, color=shade, linewidth=0 if wide else 1, zorder=2 * at + 2)
+        if wide:  # else the outline would hide it
+            axes.plot(places, base + height, color=paper, linewidth=0.8, zorder=2 * at + 3)
     shown = np.unique(np.linspace(0, last, min(len(snapshots), 5)).round().astype(int))
     axes.set_yticks([last - at for at in shown], [f"{snapshots[at].step:g}" for at in shown])
     axes.set_ylim(-0.15, last + (_OVERLAP if last else 1.0) + 0.15)
@@ -230,18 +232,20 @@ def _ridges(axes: Any, snapshots: list[Snapshot], color: str, theme: Theme) -> N
 
 
 def _range(snapshots: list[Snapshot]) -> tuple[float, float]:
-    """From the first to the last hundredth of all the numbers together."""
-    edges = np.concatenate([np.linspace(one.histogram.low, one.histogram.high, len(one.histogram.counts) + 1)[side]
-                            for one in snapshots for side in (slice(None, -1), slice(1, None))])  # fmt: skip
-    counts = np.concatenate([np.tile(one.histogram.counts, 2) for one in snapshots])
-    order = np.argsort(edges, kind="stable")
-    running = np.cumsum(counts[order])
-    if not running[-1]:
-        return -1.0, 1.0
-    first, final = np.searchsorted(running, (running[-1] * 0.005, running[-1] * 0.995))
-    low, high = float(edges[order[first]]), float(edges[order[min(final, len(order) - 1)]])
+    """Where most of the numbers are in most of the snapshots; gradients are much larger in some than in others."""
+    share = 0.8 if snapshots[0].histogram.of == "gradient" else 1.0
+    ends = np.array([_most(one.histogram) for one in snapshots if sum(one.histogram.counts)] or [(-1.0, 1.0)])
+    low, high = np.quantile(ends[:, 0], 1 - share), np.quantile(ends[:, 1], share)
     margin = 0.05 * (high - low) or max(abs(low) * 0.05, 1e-12)
-    return low - margin, high + margin
+    return float(low - margin), float(high + margin)
+
+
+def _most(histogram: Histogram) -> tuple[float, float]:
+    """From the first to the last hundredth of the numbers."""
+    edges = np.linspace(histogram.low, histogram.high, len(histogram.counts) + 1)
+    running = np.cumsum(histogram.counts)
+    first, last = np.searchsorted(running, (running[-1] * 0.01, running[-1] * 0.99))
+    return float(edges[first]), float(edges[last + 1])
 
 
 def _outlines(snapshots: list[Snapshot]) -> Iterator[tuple[np.ndarray, np.ndarray]]:

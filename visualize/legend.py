@@ -19,7 +19,6 @@ _MEASURES = {"forward": "forward time", "backward": "backward time", "saved": "s
 _ROW = 6  # entries side by side
 _RAMP_CELLS = 24  # colours that show a ramp
 _THIN = 1000  # bytes of an array whose edge is not wider than any other's
-_WIDER = 0.4  # a difference of widths that the eye sees
 _MARGINS = {"ellipse": "0.02,0", "octagon": "0.04,0", "hexagon": "0,0", "cylinder": "0.08,0.03"}
 
 
@@ -50,9 +49,10 @@ def _middle(number: int, length: int) -> str:
 
 def _rows(looks: Appearance, places: Arrangement) -> list[list[str]]:
     """For each entry of each row the attributes of its node."""
+    kinds, marks = _kinds(looks), _marks(looks)
     rows = [
         [_entry(looks, name, style) for name, style in entries[start : start + _ROW]]
-        for entries in (_kinds(looks), _marks(looks))
+        for entries in ([kinds + marks] if len(kinds + marks) <= _ROW else [kinds, marks])
         for start in range(0, len(entries), _ROW)
     ]
     for scale in (*_ramp(looks), *_widths(looks), *_saved(looks, places)):
@@ -112,13 +112,15 @@ def _ramp(looks: Appearance) -> Iterator[str]:
 def _widths(looks: Appearance) -> Iterator[str]:
     """What the widths of edges mean, where they differ."""
     sizes = sorted({value.nbytes for edge in looks.view.edges if (value := looks.value(edge)) is not None})
-    width = looks.theme.edge_width
-    if not sizes or width(sizes[-1]) - width(sizes[0]) < _WIDER:
+    if not sizes:
         return
     low, high = max(sizes[0], _THIN), sizes[-1]
+    heights = [max(1, round(looks.theme.edge_width(count))) for count in (low, high)]
+    if heights[0] == heights[1]:
+        return
     cells = _text(looks, "edge width  ")
-    for count, text in ((low, ("≤ " if low == _THIN else "") + bytes_text(low)), (high, bytes_text(high))):
-        height = max(1, round(width(count)))
+    texts = ("≤ " if low == _THIN else "") + bytes_text(low), bytes_text(high)
+    for height, text in zip(heights, texts, strict=True):
         line = f'<TD FIXEDSIZE="TRUE" WIDTH="22" HEIGHT="{height}" BGCOLOR="{looks.theme.edge}"></TD>'
         cells += f"<TD>{row(line)}</TD>{_text(looks, f' {text}  ')}"
     yield row(cells)

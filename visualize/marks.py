@@ -24,9 +24,9 @@ def mark(view: GraphView, marks: Mapping[int, str | tuple[str, str]]) -> GraphVi
         PictureError: (a ValueError) no such node or mark.
 
     >>> import autograd_ff as af, visualize
-    >>> view = visualize.trace(lambda x: af.log(x), af.zeros(2))
-    >>> mark(view, {1: ("origin", "log of 0")}).nodes[1].mark
-    'origin'
+    >>> view = visualize.trace(lambda x: af.exp(x), af.zeros(2))
+    >>> mark(view, {1: ("suspect", "too large")}).nodes[1].mark
+    'suspect'
     """
     nodes = list(view.nodes)
     for id, given in marks.items():

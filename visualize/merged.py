@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from .contraction import repeated_measures
+from .contraction import repeated_measures, used_modules, without_empty_modules
 from .graph import Edge, GraphView, Module, Node
 from .repeats import Box, Repeats
 
@@ -39,7 +39,9 @@ def merged(found: Repeats) -> tuple[GraphView, list[list[int]]]:
         nodes.append(node)
     moved = [replace(edge, source=numbers[edge.source], target=numbers[edge.target]) for edge in edges]
     moved.sort(key=lambda edge: edge.target)
-    return GraphView(tuple(nodes), tuple(moved), tuple(tree.modules), view.name), tree.stands_for
+    result = GraphView(tuple(nodes), tuple(moved), tuple(tree.modules), view.name)
+    stands_for = [ids for ids, used in zip(tree.stands_for, used_modules(result), strict=True) if used]
+    return without_empty_modules(result), stands_for
 
 
 def _for_all(node: Node, copies: list[Node], count: int) -> Node:
@@ -83,19 +85,21 @@ class _Tree:
         children: dict[_Branch, list[_Branch]] = {}
         for one in same:
             box = found.box_of.get(-1 - one)
-            around = _Branch(module=found.view.modules[one].parent) if box is None else _Branch(box=box)
+            parent = found.view.modules[one].parent
+            around = _Branch(module=None if parent is None else found.original_module(parent))
+            around = around if box is None else _Branch(box=box)
             children.setdefault(around, []).append(_Branch(module=one))
         for number, inner in enumerate(found.boxes):
             around = _Branch(module=inner.module) if inner.parent is None else _Branch(box=inner.parent)
             children.setdefault(around, []).append(_Branch(box=number))
         stack: list[tuple[_Branch, int | None]] = [(_Branch(), None)]
         while stack:
-            branch, parent = stack.pop()
-            number: int | None = parent
+            branch, above = stack.pop()
+            inside = above
             if branch != _Branch():
-                number = self._ids[branch] = self._add(branch, parent, same)
+                inside = self._ids[branch] = self._add(branch, above, same)
             below = sorted(children.get(branch, ()), key=self._start, reverse=True)
-            stack += [(child, number) for child in below]
+            stack += [(child, inside) for child in below]
 
     def home(self, node: Node) -> int | None:
         """The module or box that a node is in."""

@@ -24,6 +24,7 @@ _BRACKETS = {
     "octagon": ("[/", "\\]"),
     "hexagon": ("{{", "}}"),
 }
+_DEEPEST = 20  # steps of indentation
 _DASHES = {"dashed": "5 3", "dotted": "2 3"}
 # What could end a label or mean something in it (quotes, entities, tags, code, directives) is written as an entity, and
 # so is what Markdown would make a list of.
@@ -84,7 +85,7 @@ def _lines(looks: Appearance, title: str, direction: str) -> Iterator[str]:
     classes: dict[str, str] = {}
     boxes: list[str] = []
     for one, depth in looks.nesting.walk():
-        indent = "  " * (depth + 1)
+        indent = "  " * min(depth + 1, _DEEPEST)
         if one is None:
             yield f"{indent}end"
         elif isinstance(one, Module):

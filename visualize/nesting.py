@@ -46,8 +46,12 @@ class Nesting:
 
     def alone(self, node: Node) -> Module | None:
         """The outermost module that holds this node and nothing else, and has no box."""
-        around = (self._view.modules[module] for module in self._view.path(node.module))
-        return next((one for one in around if one.kind == "module" and not self.is_box(one.id)), None)
+        found, module = None, node.module
+        while module is not None and not self.is_box(module):
+            one = self._view.modules[module]
+            found = one if one.kind == "module" else found
+            module = one.parent
+        return found
 
     def inside(self, module: int | None) -> list[Node]:
         """The nodes that belong to a module itself."""

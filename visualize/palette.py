@@ -8,12 +8,13 @@ import numpy as np
 
 __all__ = ["indexed"]
 
-_COLORS = 256
+_COLORS = 255  # a GIF needs one more, for what stays the same from frame to frame
+_FLAT = 96
 _AT_ONCE = 4096  # colours in one table of distances
 
 
 def indexed(images: list[Any]) -> list[Any]:
-    """The same RGB images (of Pillow) with one palette of 256 colours for all, so that nothing flickers between them."""
+    """The same RGB images (of Pillow) with one palette of 255 colours for all, so that nothing flickers between them."""
     from PIL import Image
 
     weights = np.array([1 << 16, 1 << 8, 1], np.uint32)
@@ -36,14 +37,14 @@ def indexed(images: list[Any]) -> list[Any]:
 
 
 def _palette(pixels: list[np.ndarray]) -> np.ndarray:
-    """The most frequent colours: exactly those of the flat areas, and of much the same shades one each."""
+    """The colours of the flat areas, exactly; and of all others one for each group of much the same shades."""
     colors, counts = np.unique(np.concatenate([frame.ravel() for frame in pixels]), return_counts=True)
     often = np.argsort(-counts.astype(np.int64), kind="stable")
-    alike = colors[often] & 0xF0F0F0
-    _, first, group = np.unique(alike, return_index=True, return_inverse=True)
-    total = np.bincount(group, counts[often])
-    chosen = first[np.argsort(-total, kind="stable")[:_COLORS]]
-    return colors[often][chosen]
+    colors, counts = colors[often], counts[often]
+    flat, rest, weights = colors[:_FLAT], colors[_FLAT:], counts[_FLAT:]
+    _, first, group = np.unique(rest & 0xF0F0F0, return_index=True, return_inverse=True)
+    total = np.bincount(group, weights)
+    return np.concatenate([flat, rest[first[np.argsort(-total, kind="stable")[: _COLORS - _FLAT]]]])
 
 
 def _rgb(colors: np.ndarray) -> np.ndarray:

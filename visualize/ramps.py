@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import pairwise
 
 __all__ = ["Ramp", "Scale", "contrast", "text_on"]
@@ -28,6 +28,7 @@ def contrast(one: str, other: str) -> float:
     return (high + 0.05) / (low + 0.05)
 
 
+@lru_cache
 def text_on(fill: str) -> str:
     """Black or white, whichever is easier to read; the ratio is at least 4.58 on any fill.
 
@@ -47,6 +48,7 @@ class Ramp:
     """
 
     stops: tuple[str, ...]
+    centred: bool = False  # the stop in the middle is the colour of the middle, however long the ways to it are
 
     @cached_property
     def _path(self) -> tuple[list[_Lab], list[float]]:
@@ -55,6 +57,10 @@ class Ramp:
         far = [0.0]
         for one, other in pairwise(labs):
             far.append(far[-1] + math.dist(one, other))
+        if self.centred:
+            middle = far[len(far) // 2]
+            rest = far[-1] - middle
+            far = [way / middle if way <= middle else 1 + (way - middle) / rest for way in far]
         return labs, far
 
     def at(self, position: float) -> str:

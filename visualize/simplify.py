@@ -117,27 +117,30 @@ class _Choice:
         return other
 
     def _around(self, depth: int | None, marks: int, boxes: bool, alike: bool = False) -> list[int | None]:
-        """For each module the one that it is folded into."""
-        open_all, opened = self.all_open, self.opened | self.around_marks[marks]
-        types = set()  # that are folded everywhere, because they are somewhere
-        if alike and depth is not None:
-            deep = (one for one in self.view.modules if self.levels[one.id] == depth)
-            types = {one.type for one in deep if one.id in self.leaves}
+        """For each module the one that it is folded into.
+
+        ``alike``: what has no modules inside is folded everywhere, if others of its type are somewhere.
+        """
+        opened = self.opened | self.around_marks[marks]
+        types: set[str] = set()
 
         def is_folded(module: Module) -> bool:
             if module.id in self.closed:
                 return True
-            if module.id in opened or (open_all and depth is None):
+            if module.id in opened or (self.all_open and depth is None):
                 return False
             if module.kind == "module":
-                if depth is None:
-                    return False
-                return self.levels[module.id] >= depth or (module.id in self.leaves and module.type in types)
+                deep = depth is not None and self.levels[module.id] >= depth
+                return deep or (module.id in self.leaves and module.type in types)
             if module.kind == "repeat":
                 return boxes
-            return module.kind in ("composite", "backward") and not open_all
+            return module.kind in ("composite", "backward") and not self.all_open
 
-        return outermost(self.view, is_folded)
+        around = outermost(self.view, is_folded)
+        if alike:
+            types |= {one.type for one in self.view.modules if one.id in self.leaves and around[one.id] == one.id}
+            around = outermost(self.view, is_folded)
+        return around
 
     def count(self, depth: int | None, marks: int = 0, boxes: bool = False, alike: bool = False) -> int:
         """How many nodes a picture so folded has."""

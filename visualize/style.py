@@ -159,7 +159,7 @@ LIGHT = Theme(
         "output": Style("ellipse", "#3C4043", "#1A1A1A", text="#FFFFFF", note="#DADCE0", margin="0.02,0.01"),
     },
     gradient=Style("hexagon", "#DDABC9", "#8E2F6B", note="#57264A", margin="0,0"),
-    gradient_result=Style("ellipse", "#F5DCEA", "#8E2F6B", note="#57264A", margin="0.02,0.01"),
+    gradient_result=Style("ellipse", "#F5DCEA", "#8E2F6B", note="#57264A", margin="0.02,0.01", outlines=2),
     marks={
         "wrong": MarkStyle("≠", "#6E0010", "#CE0F2A", text="#FFFFFF", width=3.2, double=True),
         "origin": MarkStyle("●", "#6E0010", "#CE0F2A", text="#FFFFFF", width=3.2, double=True),
@@ -174,7 +174,7 @@ LIGHT = Theme(
         "active": MarkStyle("►", "#1A1A1A", "#FFD23F", width=3.2),
     },
     ramp=Ramp(("#FFF8DC", "#F2D98B", "#8CC7A1", "#2E8C9E", "#22377A")),
-    signed_ramp=Ramp(("#0067A5", "#8FBFE0", "#F7F7F7", "#F0A877", "#B84C00")),
+    signed_ramp=Ramp(("#0067A5", "#8FBFE0", "#F7F7F7", "#F0A877", "#B84C00"), centred=True),
     edge="#3C4043",
     edge_parameter="#5C93BD",
     edge_gradient="#A8508A",
@@ -206,7 +206,9 @@ DARK = Theme(
         "output": Style("ellipse", "#E3E6EA", "#FFFFFF", text="#14171C", note="#3C4043", margin="0.02,0.01"),
     },
     gradient=Style("hexagon", "#6D2F58", "#E08FC0", text="#FFFFFF", note="#F3D3E6", margin="0,0"),
-    gradient_result=Style("ellipse", "#3F1F35", "#E08FC0", text="#FFFFFF", note="#F3D3E6", margin="0.02,0.01"),
+    gradient_result=Style(
+        "ellipse", "#3F1F35", "#E08FC0", text="#FFFFFF", note="#F3D3E6", margin="0.02,0.01", outlines=2
+    ),
     marks={
         "wrong": MarkStyle("≠", "#FFB3BC", "#C4112B", text="#FFFFFF", width=3.2, double=True),
         "origin": MarkStyle("●", "#FFB3BC", "#C4112B", text="#FFFFFF", width=3.2, double=True),
@@ -221,7 +223,7 @@ DARK = Theme(
         "active": MarkStyle("►", "#FFFFFF", "#FFD23F", text="#1A1A1A", width=3.2),
     },
     ramp=Ramp(("#262B45", "#2B4C86", "#2E8C9E", "#8CC7A1", "#FBE9A9")),
-    signed_ramp=Ramp(("#6FC3F2", "#2F6F9C", "#2A2E35", "#A05A25", "#FFA866")),
+    signed_ramp=Ramp(("#6FC3F2", "#2F6F9C", "#2A2E35", "#A05A25", "#FFA866"), centred=True),
     edge="#C3CAD3",
     edge_parameter="#56A0D6",
     edge_gradient="#D67FB4",

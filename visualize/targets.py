@@ -78,13 +78,14 @@ def array_of_text(text: str) -> tuple[str, Any]:
     return match["name"] or "", wrap(np.asarray(array))
 
 
-def find(text: str, inputs: list[tuple[str, Any]]) -> Target:
+def find(text: str, inputs: list[tuple[str, Any]], run: bool = True) -> Target:
     """What a command line names.
 
     Args:
         text: ``module:name`` (``name`` with dots for what is inside), the same with a path of a ``.py`` file, a
             ``.safetensors`` file, or the ``.json`` file of a `GraphView`.
         inputs: as `array_of_text` gives them.
+        run: whether a network is going to be called.
 
     A class is instantiated without arguments. A function without parameters is called, for it makes what shall be
     drawn; any other is itself drawn, called with the inputs.
@@ -116,7 +117,7 @@ def find(text: str, inputs: list[tuple[str, Any]]) -> Target:
     if isinstance(value, (TensorCore, GraphView)):
         return _alone(value, inputs, "computed already")
     needed = _needed(value.forward) if isinstance(value, Module) else []
-    if needed and not inputs:
+    if needed and not inputs and run:
         raise PictureError(f"{text} is called with {', '.join(needed)}: give an --input for each")
     return Target(value, given, kwargs)
 

@@ -40,7 +40,16 @@ class Site(NamedTuple):
     text: str
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.text}" if self.text else f"{self.file}:{self.line}"
+        file = _from_here(self.file)
+        return f"{file}:{self.line}: {self.text}" if self.text else f"{file}:{self.line}"
+
+
+def _from_here(file: str) -> str:
+    """A path as people say it: from the working directory, where it lies below that."""
+    try:
+        return file.removeprefix(os.path.join(os.getcwd(), ""))
+    except OSError:  # the working directory is gone
+        return file
 
 
 def in_package(code: CodeType) -> bool:

@@ -37,7 +37,7 @@ def likely_cause(
 def _from_directions(comparison: Comparison, position: int) -> str:
     """Of a large op only the share of each derivative that came out."""
     directions = comparison.directions(position)
-    numeric, _, _ = comparison.jacobian(position, directions)
+    numeric, *_ = comparison.jacobian(position, directions)
     right = comparison.upstreams @ numeric
     got = np.array([[np.sum(row[position] * one) for one in directions] for row in comparison.analytic])
     return _share(got, right)
@@ -60,7 +60,7 @@ class _Suspect:
 
     def _jacobian(self, position: int) -> np.ndarray:
         directions = self.comparison.directions(position)
-        numeric, _, _ = self.comparison.jacobian(position, directions)
+        numeric, *_ = self.comparison.jacobian(position, directions)
         return numeric / np.array([np.max(one, initial=1.0) for one in directions])
 
     def _right(self, upstream: np.ndarray) -> np.ndarray:

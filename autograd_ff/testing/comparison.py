@@ -136,7 +136,8 @@ class Comparison:
             self.analytic = self._analytic()
         except Unstable:
             return Outcome(NONDETERMINISTIC, note="two backward passes gave different gradients")
-        entries = [self._worst(position, rows) for position in range(len(self.values))]
+        with np.errstate(all="ignore"):  # the verdict says it
+            entries = [self._worst(position, rows) for position in range(len(self.values))]
         verdicts = [entry.verdict for entry in entries]
         return Outcome(next((one for one in WORST_FIRST if one in verdicts), PASS), entries)
 
@@ -169,9 +170,9 @@ class Comparison:
             return [unit(value, index) for index in range(value.size)]
         return [dense(self.generator, value.shape) for _ in range(_DIRECTIONS)]
 
-    def jacobian(self, position: int, directions: Arrays) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Numeric derivatives of all outputs (rows) along the directions (columns), the error estimates, and which
-        columns met the end of the smooth piece."""
+    def jacobian(self, position: int, directions: Arrays) -> tuple[np.ndarray, np.ndarray, np.ndarray, bool]:
+        """Numeric derivatives of all outputs (rows) along the directions (columns), the error estimates, which columns
+        met the end of the smooth piece, and whether all are exact to rounding."""
         exact = self._trusted_exact(position)
         numeric = np.zeros((self.value.size, len(directions)))
         estimate = np.zeros_like(numeric)
@@ -185,7 +186,7 @@ class Comparison:
             crossed[column] = self.crossed
         if exact is not None:
             estimate += 1e-12 * np.max(np.abs(numeric), initial=0.0) + 1e-14 * np.max(np.abs(self.value), initial=0.0)
-        return numeric, estimate, crossed
+        return numeric, estimate, crossed, exact is not None
 
     def _trusted_exact(self, position: int) -> Callable[[int, np.ndarray], np.ndarray] | None:
         """The exact derivative, where central differences confirm it along one direction: it does not see what left
@@ -208,31 +209,23 @@ class Comparison:
 
     def _worst(self, position: int, rows: list[int | None]) -> Entry:
         """All entries of one input compared; the worst of them."""
-        value, upstreams, tolerance = self.values[position], self.upstreams, self.tolerance
+        value, upstreams = self.values[position], self.upstreams
         whole = self.whole(position)
         directions = self.directions(position)
-        moved, error, crossed = self.jacobian(position, directions)
-        numeric = upstreams @ moved
-        with np.errstate(invalid="ignore"):  # 0 × infinity: an output that this upstream gradient does not see
-            spread = np.abs(upstreams)[:, :, None] * error[None]
-            estimate = np.nan_to_num(spread, nan=0.0, posinf=np.inf).sum(axis=1)
-        with np.errstate(all="ignore"):
-            if whole:  # element by element: 0 × infinity would spread from one element to all
-                lengths = np.array([np.max(one, initial=0.0) for one in directions])
-                found = np.array([np.ravel(row[position]) * lengths for row in self.analytic])
-            else:
-                found = np.array([[np.sum(row[position] * one) for one in directions] for row in self.analytic])
-        found = found.reshape(numeric.shape)
-        scale = float(np.max(np.abs(numeric), initial=0.0))
-        size = float(np.max(np.abs(upstreams) @ np.abs(self.value), initial=0.0))
-        with np.errstate(invalid="ignore"):
-            allowed = (
-                tolerance.rtol * np.maximum(np.abs(found), np.abs(numeric)) + tolerance.atol * max(scale, 1e-5)
-            )
-            wrong = np.abs(found - numeric) > allowed + estimate
-            poor = (estimate > allowed) & (
-                estimate > 0.01 * np.maximum(np.maximum(scale, np.abs(found)), 1e-6 * size)
-            )
+        moved, error, crossed, exact = self.jacobian(position, directions)
+        if whole:  # element by element: 0 × infinity would spread from one element to all
+            lengths = np.array([np.max(one, initial=0.0) for one in directions])
+            found = np.array([np.ravel(row[position]) * lengths for row in self.analytic])
+        else:
+            found = np.array([[np.sum(row[position] * one) for one in directions] for row in self.analytic])
+        found = found.reshape(len(upstreams), len(directions))
+        numeric, estimate, allowed, wrong, poor = self._judge(moved, error, found)
+        doubtful = np.flatnonzero(np.any(wrong, axis=0)) if not exact else ()
+        for column in doubtful:  # before it is called wrong: how noisy are the function's values?
+            curve = self._curve(position, directions[column])
+            moved[:, column], error[:, column] = derivative(curve, self.epsilon, careful=True)
+        if len(doubtful):
+            numeric, estimate, allowed, wrong, poor = self._judge(moved, error, found)
         finite = np.isfinite(found) & np.isfinite(estimate)
         verdicts = np.where(~finite, NONFINITE, np.where(wrong, FAIL, np.where(poor, UNRELIABLE, PASS))).astype(object)
         for column in range(len(directions)):
@@ -244,8 +237,7 @@ class Comparison:
             if np.any(stuck):
                 self._judge_kink(position, column, directions[column], stuck, declared, found, numeric, allowed,
                                  verdicts)  # fmt: skip
-        with np.errstate(invalid="ignore"):
-            excess = np.abs(found - numeric) / np.where(allowed + estimate > 0, allowed + estimate, 1.0)
+        excess = np.abs(found - numeric) / np.where(allowed + estimate > 0, allowed + estimate, 1.0)
         order = [PASS, *reversed(WORST_FIRST[:-1])]
         rank = np.vectorize(order.index, otypes=[int])(verdicts) if verdicts.size else np.zeros(verdicts.shape, int)
         if not verdicts.size:
@@ -270,6 +262,21 @@ class Comparison:
             str(verdicts[row, column]),
             value.shape,
         )
+
+    def _judge(self, moved: np.ndarray, error: np.ndarray, found: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Numeric derivatives and error estimates for each upstream gradient, the tolerance, what is beyond both, and
+        what is known too badly."""
+        upstreams, tolerance = self.upstreams, self.tolerance
+        numeric = upstreams @ moved
+        spread = np.abs(upstreams)[:, :, None] * error[None]
+        # 0 × infinity: an output that this upstream gradient does not see
+        estimate = np.nan_to_num(spread, nan=0.0, posinf=np.inf).sum(axis=1)
+        scale = float(np.max(np.abs(numeric), initial=0.0))
+        size = float(np.max(np.abs(upstreams) @ np.abs(self.value), initial=0.0))
+        allowed = tolerance.rtol * np.maximum(np.abs(found), np.abs(numeric)) + tolerance.atol * max(scale, 1e-5)
+        wrong = np.abs(found - numeric) > allowed + estimate
+        poor = (estimate > allowed) & (estimate > 0.01 * np.maximum(np.maximum(scale, np.abs(found)), 1e-6 * size))
+        return numeric, estimate, allowed, wrong, poor
 
     def _judge_kink(
         self, position: int, column: int, direction: np.ndarray, stuck: np.ndarray, declared: bool,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..nn import Module
-from .recording import Recording
-from .subject import Subject
+from .subject import Subject, as_argument
+from .tree import flatten, rebuild
 
 if TYPE_CHECKING:
     from .localize import LocalCheck
@@ -22,31 +23,23 @@ class Evidence:
     """The function that was checked, what ran, and the guilty op by itself."""
 
     def __init__(
-        self, fn: Callable[..., Any], arguments: Any, subject: Subject, recording: Recording, check: LocalCheck | None
+        self,
+        fn: Callable[..., Any],
+        arguments: Any,
+        loss: Callable[[Any], Any] | None,
+        subject: Subject,
     ) -> None:
         self.fn = fn
         self.arguments = arguments
+        self.loss = loss
         self.subject = subject
-        self.recording = recording
-        self.check = check
+        self.check: LocalCheck | None = None  # of the guilty op, when it is found
 
     def render(self, report: Report, path: str | os.PathLike[str], options: Mapping[str, Any]) -> str:
         """See `Report.render`."""
         import visualize
 
-        tensors = self.subject.tensors(self.subject.values, tracked=True)
-        view = visualize.trace(lambda *inputs: self.subject.outputs(inputs), *tensors, names={})
-        named = {f"inputs[{position}]": name for position, name in enumerate(self.subject.names)}
-        kind = "parameter" if isinstance(self.fn, Module) else "input"
-        view = replace(
-            view,
-            nodes=tuple(
-                replace(node, names=tuple(named[one] for one in node.names), kind=kind)
-                if node.kind in ("input", "parameter") and all(one in named for one in node.names)
-                else node
-                for node in view.nodes
-            ),
-        )
+        view = self._module_view() if isinstance(self.fn, Module) else self._function_view()
         culprit = report.culprit
         title = "right gradients" if report.passed else report.verdict
         if culprit is not None:
@@ -58,6 +51,27 @@ class Evidence:
             }
             view = visualize.mark(view, marks)
         return visualize.render(view, path=path, **{"title": title, **options})
+
+    def _function_view(self) -> Any:
+        import visualize
+
+        tensors = self.subject.tensors(self.subject.values, tracked=True)
+        view = visualize.trace(lambda *inputs: self.subject.outputs(inputs), *tensors, names={})
+        named = {f"inputs[{position}]": name for position, name in enumerate(self.subject.names)}
+        nodes = [replace(node, names=tuple(named.get(one, one) for one in node.names)) for node in view.nodes]
+        return replace(view, nodes=tuple(nodes))
+
+    def _module_view(self) -> Any:
+        """Drawn as the module that it is, with its parameters where they belong."""
+        import visualize
+
+        network: Module = copy.deepcopy(self.fn).double()  # type: ignore[attr-defined]
+        arguments = self.arguments if isinstance(self.arguments, tuple) else (self.arguments,)
+        inputs = rebuild(arguments, [as_argument(leaf) for leaf in flatten(arguments)])
+        loss = self.loss
+        if loss is None:
+            return visualize.trace(network, *inputs)
+        return visualize.trace(lambda *inputs: loss(network(*inputs)), *inputs, names={"": network})
 
     def save(self, report: Report, path: str | os.PathLike[str]) -> str:
         """See `Report.save`."""

@@ -468,12 +468,18 @@ def _text(step: Step, names: Sequence[str]) -> str:
     if not step.op.variadic:  # arguments that may be left out
         while shown and shown[-1] == "None" and step.op.inputs[len(shown) - 1] in step.op.params:
             shown.pop()
-    arguments = f"[{', '.join(shown)}]" if step.op.variadic else ", ".join(shown)
-    params = [
-        f"{key}={_value(value)}" for key, value in step.params.items() if value is not None and value is not False
-    ]
+    arguments = ", ".join(shown)
+    if step.op.name == "einsum":  # which takes its subscripts first
+        return f"einsum({step.params['subscripts']!r}, {arguments})"
+    if step.op.variadic:
+        arguments = f"[{arguments}]"
+    params = [f"{key}={_value(value)}" for key, value in step.params.items() if not _is_absent(step.op, key, value)]
     call = f"{step.op.name}({', '.join([arguments, *params])})"
     return call if step.part is None else f"{call}[{step.part}]"
+
+
+def _is_absent(op: Op, key: str, value: Any) -> bool:
+    return (value is None or value is False) and op.params.get(key) is value
 
 
 def _value(value: Any) -> str:

@@ -44,8 +44,8 @@ def faults(op: Op, position: int) -> list[Fault]:
     """The wrong versions of the rule for one input (of a joint rule: of one of the gradients that it returns).
 
     >>> from autograd_ff.engine import OPS
-    >>> [fault.name for fault in faults(OPS["exp"], 0)][:5]
-    ['doubled', 'halved', 'opposite sign', 'times 1.001', 'zero']
+    >>> [fault.name for fault in faults(OPS["exp"], 0)][:4]
+    ['doubled', 'halved', 'opposite sign', 'times 1.001']
     """
     return [
         *_scaled(), *_dropped(op, position), *_upstream(), *_transposed(), *_swapped(op, position),

@@ -13,7 +13,7 @@ from ..functions.random import get_rng_state, set_rng_state
 from ..nn import Module
 from .comparison import Comparison, Outcome, Tolerance, dense
 from .evidence import Evidence
-from .localize import Located, find_cut, locate
+from .localize import find_cut, locate
 from .recording import Recording
 from .report import FAIL, KINK, NONDETERMINISTIC, Culprit, Report
 from .subject import Subject, of_function, of_module, second_order
@@ -92,7 +92,7 @@ def gradcheck(
     tolerance = Tolerance(rtol, atol, seed, full)
     state = get_rng_state()
     try:
-        return _checked(fn, inputs, subject, tolerance, order)
+        return _checked(Evidence(fn, inputs, loss, subject), tolerance, order)
     finally:
         if frozen:
             set_rng_state(state)
@@ -114,48 +114,43 @@ def assert_gradients(
             raise AssertionError(str(report))
 
 
-def _checked(fn: Callable[..., Any], inputs: Any, subject: Subject, tolerance: Tolerance, order: int) -> Report:
-    recording = subject.record()
-    checked, exact = subject, subject.exact(recording)
-    if order == 2:
-        upstream = [dense(np.random.default_rng(tolerance.seed), output.shape) for output in subject.evaluate(subject.values)]
-        checked, exact = second_order(subject, upstream), None
-    comparison = Comparison(
-        checked.evaluate, checked.gradients, checked.values, checked.names, tolerance, exact=exact
-    )
-    note = ""
-    try:
-        if order == 2:
-            checked.record()
-        outcome = comparison.outcome()
-    except AutogradError as error:
-        if not comparison.value.size and order == 1:
-            raise  # the function itself does not run
-        outcome, note = Outcome(FAIL), f"backward raised {type(error).__name__}: {error}"
-    located = Located()
-    culprit: Culprit | None = None
-    verdict, note = outcome.verdict, note or outcome.note
-    if verdict in (FAIL, KINK):
-        located = locate(recording, tolerance, order)
-        culprit = located.culprit or (_cut(subject, recording) if verdict == FAIL else None)
-        if culprit is not None:
-            verdict = FAIL
-        elif located.kinks and outcome.entries:
-            verdict = KINK  # each op gives what it may, but where pieces meet the whole need not
-        if verdict == KINK:
-            outcome.entries = [replace(one, verdict=KINK) if one.verdict == FAIL else one for one in outcome.entries]
-            kinks = list(dict.fromkeys(located.kinks))
-            note = f"at a kink: {', '.join(kinks[:3])}" if kinks else _BRANCH
-    elif verdict == NONDETERMINISTIC:
-        note += "; frozen=True makes dropout draw the same numbers in each call" if not subject.frozen else ""
-    entries = outcome.entries
-    return Report(
-        verdict, order, entries, note, comparison.evaluations, culprit, Evidence(fn, inputs, subject, recording, located.check)
-    )
-
-
 _BRANCH = "the next step takes another branch: of a comparison, a sort, or what Python read"
 
 
-def _cut(subject: Subject, recording: Recording) -> Culprit | None:
-    return find_cut(recording, subject.tracked_arrays(), subject.names)
+def _checked(evidence: Evidence, tolerance: Tolerance, order: int) -> Report:
+    subject = evidence.subject
+    recording = subject.record()
+    comparison = _comparison(subject, recording, tolerance, order)
+    try:
+        outcome = comparison.outcome()
+    except AutogradError as error:  # not of the function itself, which ran above
+        outcome = Outcome(FAIL, note=f"backward raised {type(error).__name__}: {error}")
+    verdict, note, entries = outcome.verdict, outcome.note, outcome.entries
+    culprit: Culprit | None = None
+    if verdict in (FAIL, KINK):
+        located = locate(recording, tolerance, order)
+        evidence.check, culprit = located.check, located.culprit
+        if culprit is None and verdict == FAIL:
+            culprit = find_cut(recording, subject.tracked_arrays(), subject.names)
+        if culprit is not None:
+            verdict = FAIL
+        elif verdict == KINK or (located.kinks and entries):
+            # Each op gives what it may, but where pieces meet the whole need not be right.
+            verdict = KINK
+            entries = [replace(entry, verdict=KINK) if entry.verdict == FAIL else entry for entry in entries]
+            kinks = list(dict.fromkeys(located.kinks))
+            note = f"at a kink: {', '.join(kinks[:3])}" if kinks else _BRANCH
+    elif verdict == NONDETERMINISTIC and not subject.frozen:
+        note += "; frozen=True makes dropout draw the same numbers in each call"
+    return Report(verdict, order, entries, note, comparison.evaluations, culprit, evidence)
+
+
+def _comparison(subject: Subject, recording: Recording, tolerance: Tolerance, order: int) -> Comparison:
+    exact = subject.exact(recording)
+    if order == 2:
+        generator = np.random.default_rng(tolerance.seed)
+        upstream = [dense(generator, output.shape) for output in subject.evaluate(subject.values)]
+        subject, exact = second_order(subject, upstream), None
+    return Comparison(
+        subject.evaluate, subject.gradients, subject.values, subject.names, tolerance, exact=exact
+    )

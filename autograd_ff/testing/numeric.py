@@ -23,7 +23,9 @@ _GOAL = 1e-8
 _EPSILON = float(np.finfo(np.float64).eps)
 
 
-def derivative(curve: Callable[[float], np.ndarray], epsilon: float = _EPSILON) -> tuple[np.ndarray, np.ndarray]:
+def derivative(
+    curve: Callable[[float], np.ndarray], epsilon: float = _EPSILON, careful: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     """The derivative of ``curve`` at 0, and an estimate of its error, entry by entry.
 
     Central differences at steps h, h/2 and h/4, extrapolated to h = 0 (Richardson), so that the error falls with the
@@ -35,6 +37,8 @@ def derivative(curve: Callable[[float], np.ndarray], epsilon: float = _EPSILON) 
     Args:
         curve: a function of one number that returns a float64 array, of any shape, always the same.
         epsilon: the relative rounding of the function's values; float64's unless it rounds them more coarsely.
+        careful: measure the noise of the values in any case, which can be far above their last digit. By default only
+            where the first step was not good enough.
 
     Returns:
         The derivative and the error estimate, of the shape that ``curve`` returns. Where no step gave a finite number,
@@ -50,7 +54,7 @@ def derivative(curve: Callable[[float], np.ndarray], epsilon: float = _EPSILON) 
     """
     with np.errstate(all="ignore"):
         first = _extrapolated(curve, _STEPS[0], epsilon)
-        if _good(first):
+        if _good(first) and not careful:
             return first.value, first.error
         noise = _noise(curve)
         tried: list[_Try] = []

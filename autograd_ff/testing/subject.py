@@ -75,7 +75,9 @@ class Subject:
 
     def gradients(self, upstream: np.ndarray) -> Arrays:
         """The gradients of all values, for one flat upstream gradient of all outputs."""
-        assert self._graph is not None, "record() comes first"
+        if self._graph is None:
+            self.record()
+        assert self._graph is not None
         tensors, outputs = self._graph
         seeds = split(upstream, outputs)
         pairs = [(output, seed) for output, seed in zip(outputs, seeds, strict=True) if output.requires_grad]
@@ -147,7 +149,7 @@ def of_function(fn: Callable[..., Any], inputs: Any, frozen: bool = False) -> Su
     positions = _checked(leaves)
     if not positions:
         raise GraphError(f"there is no floating Tensor or array among the inputs, so no gradient to check.{here()}")
-    fixed = [_as_argument(leaf) for leaf in leaves]
+    fixed = [as_argument(leaf) for leaf in leaves]
 
     def call(*tensors: Any) -> Any:
         given = list(fixed)
@@ -173,14 +175,14 @@ def of_module(module: Module, inputs: Any, loss: Callable[[Any], Any] | None, fr
         raise GraphError(f"no parameter of this module requires grad, so there is no gradient to check.{here()}")
     state = [*module.named_parameters(), *module.named_buffers()]
     others = {name: one for name, one in state if name not in parameters}
-    fixed = [_as_argument(leaf) for leaf in leaves]
+    fixed = [as_argument(leaf) for leaf in leaves]
 
     def call(*tensors: Any) -> Any:
         given = list(fixed)
         for position, tensor in zip(positions, tensors[len(parameters) :], strict=True):
             given[position] = tensor
         # Buffers may be written, running statistics say, so each call gets copies.
-        place = {name: _as_argument(one, writable=True) for name, one in others.items()}
+        place = {name: as_argument(one, writable=True) for name, one in others.items()}
         place.update(zip(parameters, tensors, strict=False))
         output = functional_call(module, place, rebuild(arguments, given))
         return output if loss is None else loss(output)
@@ -206,7 +208,7 @@ def _array_of(leaf: Any) -> np.ndarray:
     return leaf.array if isinstance(leaf, TensorCore) else leaf
 
 
-def _as_argument(leaf: Any, writable: bool = False) -> Any:
+def as_argument(leaf: Any, writable: bool = False) -> Any:
     """What is not checked, as it is handed to the function: floating numbers in float64, so that nothing is rounded."""
     if not isinstance(leaf, (TensorCore, np.ndarray)):
         return leaf

@@ -1,8 +1,8 @@
 """The network that `python -m autograd_ff train mnist` trains
 
-`visualize.render(loss, images, labels, path)` runs the function once and draws all that it does. Parameters stand beside the operation that reads them, so
-that the data flow down in a straight line. Shape as well as colour tells inputs, parameters, operations and the loss
-apart; the wider an edge, the larger the array.
+`visualize.render(loss, images, labels, path)` runs the function once and draws all that it does. Parameters stand beside
+the operation that reads them, so that the data flow down in a straight line. Shape as well as colour tells inputs,
+parameters, operations and the loss apart; the wider an edge, the larger the array.
 """
 
 from __future__ import annotations
