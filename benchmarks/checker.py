@@ -127,7 +127,6 @@ _KINKS: dict[str, tuple[Callable[..., Any], list[list[float]]]] = {
     "minimum of equals": (lambda one, x, y: one.minimum(x, y), [[1.0, 2.0], [1.0, 0.0]]),
     "relu(x) - relu(-x) at 0": (lambda one, x: one.relu(x) - one.relu(-x), [[0.0]]),
     "norm of zeros": (lambda one, x: one.norm(x), [[0.0, 0.0, 0.0]]),
-    "hypot of zeros": (lambda one, x, y: one.hypot(x, y), [[0.0, 3.0], [0.0, 4.0]]),
     "std of equals": (lambda one, x: one.std(x), [[1.0, 1.0, 1.0]]),
     "where at its edge": (lambda one, x: one.where(x > 0, x, 2 * x), [[0.0, 1.0]]),
     "hardtanh at its ends": (lambda one, x: one.nn.functional.hardtanh(x), [[-1.0, 0.0, 1.0]]),

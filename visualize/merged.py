@@ -9,7 +9,7 @@ from .contraction import repeated_measures, used_modules, without_empty_modules
 from .graph import Edge, GraphView, Module, Node
 from .repeats import Box, Repeats
 
-__all__ = ["merged"]
+__all__ = ["merged", "range_of", "repeated_word"]
 
 _WORD = 4  # items of a repeated word that its name shows
 
@@ -49,7 +49,7 @@ def _for_all(node: Node, copies: list[Node], count: int) -> Node:
     count = max(1, count)
     names = node.names
     if count > 1 and names and not node.op:
-        names = (_range([copy.names[0] for copy in copies if copy.names]),)
+        names = (range_of([copy.names[0] for copy in copies if copy.names]),)
     return replace(
         node,
         names=names,
@@ -118,7 +118,7 @@ class _Tree:
         above = 1 if parent is None else self.times[parent]
         if branch.box is not None:
             ids: list[int] = []
-            module = _repeat(self._found.view, self._found.boxes[branch.box])
+            module = repeated_word(self._found.view, self._found.boxes[branch.box])
             count = module.count
         else:
             assert branch.module is not None
@@ -126,7 +126,7 @@ class _Tree:
             module = self._found.view.modules[branch.module]
             count = max(1, len(ids) // above)
             if len(ids) > 1 and (count > 1 or -1 - module.id in self._found.box_of):
-                module = replace(module, name=_range([self._found.view.modules[one].name for one in ids]))
+                module = replace(module, name=range_of([self._found.view.modules[one].name for one in ids]))
             module = replace(module, count=module.count * count)
         self.modules.append(replace(module, id=len(self.modules), parent=parent))
         self.stands_for.append(ids)
@@ -134,7 +134,7 @@ class _Tree:
         return len(self.modules) - 1
 
 
-def _repeat(view: GraphView, box: Box) -> Module:
+def repeated_word(view: GraphView, box: Box) -> Module:
     """The box around a word that repeats: "linear · relu ×500"."""
     words = [view.nodes[item].op if item >= 0 else view.modules[-1 - item].type for item in box.word]
     if len(words) > _WORD:
@@ -194,10 +194,10 @@ def _arguments_of(copies: list[Node]) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _range(names: list[str]) -> str:
+def range_of(names: list[str]) -> str:
     """One name for several.
 
-    >>> _range(["layers.0.fc", "layers.1.fc", "layers.2.fc"]), _range(["fc", "fc"]), _range(["stem", "head"])
+    >>> range_of(["layers.0.fc", "layers.1.fc", "layers.2.fc"]), range_of(["fc", "fc"]), range_of(["stem", "head"])
     ('layers.0–2.fc', 'fc', 'stem … head')
     """
     first, last = names[0], names[-1]

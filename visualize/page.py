@@ -13,7 +13,7 @@ import html
 import json
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import fields, replace
+from dataclasses import replace
 from importlib import resources
 from typing import Any
 
@@ -23,7 +23,7 @@ from .errors import PictureError, here
 from .exchange import to_dict
 from .fold import Selection, fold_functions
 from .formulas import formula
-from .graph import KINDS, MARKS, MEASURES, Edge, GraphView, Module, Node
+from .graph import KINDS, MARKS, MEASURES, GraphView
 from .hiding import hide as without
 from .labels import measure_text, printable
 from .page_tree import Tree
@@ -48,9 +48,6 @@ _OF_ALL = {  # measurements by which a page colours, and what they are called
     "gradient spread": "gradient spread",
     "gradient mean": "gradient mean",
     "gradient zeros": "share of zero gradients",
-}
-_DEFAULTS = {
-    cls: {one.name: one.default for one in fields(cls)} for cls in (Node, Edge, Module)
 }
 
 
@@ -137,7 +134,7 @@ def to_html(
     return _filled(
         title=title or view.name or "graph",
         css=_asset("page.css") + "\n" + "\n".join((*_rules(light, "light"), *_rules(dark, "dark"))),
-        graph=_data(_sparse(view)),
+        graph=_data(to_dict(view, brief=True)),
         page=_data(page),
     )
 
@@ -174,17 +171,6 @@ def _lighter(view: GraphView, merge: bool) -> tuple[GraphView, str]:
 
 
 # ---------------------------------------------------------------- data
-
-
-def _sparse(view: GraphView) -> dict[str, Any]:
-    """`GraphView.to_dict` without what is as it is by default: half of the bytes, and `GraphView.from_dict` reads it."""
-    data = to_dict(view)
-    for name, cls in (("nodes", Node), ("edges", Edge), ("modules", Module)):
-        defaults = _DEFAULTS[cls]
-        data[name] = [
-            {key: value for key, value in one.items() if value != defaults[key] and value != []} for one in data[name]
-        ]
-    return data
 
 
 def _data(value: Any) -> str:

@@ -6,17 +6,17 @@ graph without any, holds hundreds of operations, consecutive ones stand together
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from .appearance import Appearance
 from .fold import Selection, selector
-from .graph import GraphView, Module, Node, Value
+from .graph import Module, Node, Value
 from .labels import bytes_text, inside_text, measure_text, module_label, node_note, op_text
 from .marks import strongest
-from .merged import _range as range_of
-from .merged import _repeat as repeated_word
+from .merged import range_of, repeated_word
 from .repeats import Repeats
 
 __all__ = ["Container", "Tree"]
@@ -39,8 +39,9 @@ class Container:
     module: Module | None = None
     title: str = ""
     name: str = ""  # qualified
-    count: int = 1
+    count: int = 1  # how many equal ones: "×12"
     backward: bool = False
+    times: int = 1  # how many of what stands in it there are, in a view whose equal neighbours are one already
     id: int = -1
     look: str = "module"  # how it looks while it is closed: a kind of node
     mark: str = ""  # the strongest inside
@@ -71,12 +72,12 @@ class Tree:
     def __init__(self, looks: Appearance, group: bool) -> None:
         self.view = looks.view
         self._looks = looks
-        self._position = [node.id for node in self.view.nodes]  # by which items of a level are in order
         self._boxes: dict[int, Container] = {}
         self.home: list[Container | None] = []
         self._boxes_of_modules()
         if group:
             self._group(Repeats(self.view, 2))
+            self._arrays_into_groups()
         self._split()
         self._number()
         self._tell()
@@ -108,10 +109,9 @@ class Tree:
                 module.name,
                 module.count,
                 module.backward,
+                module.count,
             )
-        self.home = [
-            None if (box := nest.box(node.module)) is None else self._boxes[box] for node in self.view.nodes
-        ]
+        self.home = [None if (box := nest.box(node.module)) is None else self._boxes[box] for node in self.view.nodes]
 
     def _levels(self) -> dict[Container | None, list[Node | Container]]:
         """For each container what stands in it, in an order in which data flow."""
@@ -186,25 +186,29 @@ class Tree:
         else:
             title = f"{op_text(first.op)} ×{len(members)}"
             group = Container("repeat", home, title=title, count=len(members), backward=first.backward)
-        self._move(members, home, group)
-        self._boxes[-1 - len(self._boxes)] = group
+        self._move(members, group)
 
-    def _move(self, members: Sequence[Node | Container], home: Container | None, group: Container) -> None:
-        """Into a new container, with the arrays that are read nowhere else."""
+    def _move(self, members: Sequence[Node | Container], group: Container) -> None:
+        """Into a new container."""
         for one in members:
             if isinstance(one, Container):
                 one.parent = group
             else:
                 self.home[one.id] = group
-        readers: dict[int, bool] = {}
-        for edges in self._looks.incoming:
-            for edge in edges:
-                source = self.view.nodes[edge.source]
-                if not source.op and source.kind != "input" and self.home[source.id] is home:
-                    readers[source.id] = readers.get(source.id, True) and group in _around(self.home[edge.target])
-        for id, inside in readers.items():
-            if inside:
-                self.home[id] = group
+        self._boxes[-1 - len(self._boxes)] = group
+
+    def _arrays_into_groups(self) -> None:
+        """Arrays that are read in one group only go there."""
+        for node in self.view.nodes:
+            if node.op or node.kind == "input" or not self._looks.outgoing[node.id]:
+                continue
+            common: list[Container] | None = None
+            for edge in self._looks.outgoing[node.id]:
+                around = list(_around(self.home[edge.target]))[::-1]
+                common = around if common is None else [a for a, b in zip(common, around, strict=False) if a is b]
+            groups = [one for one in common or () if one.kind == "repeat"]
+            if groups and self.home[node.id] in (None, *_around(groups[-1].parent)):
+                self.home[node.id] = groups[-1]
 
     def _split(self) -> None:
         """Parts of levels that hold too much."""
@@ -212,35 +216,29 @@ class Tree:
             if len(level) <= _MANY:
                 continue
             working = [one for one in level if isinstance(one, Container) or one.op or self._looks.incoming[one.id]]
-            total, size = len(working), _PART
-            place: dict[int, Container] = {}  # of the arrays that a part may take along
+            total = len(working)
             below: list[Node | Container] = list(working)
             reached = [(at, at + 1) for at in range(total)]  # which items each of these stands for
             while len(below) > _MANY:
                 parts: list[Node | Container] = []
                 ends: list[tuple[int, int]] = []
-                for start in range(0, len(below), size):
-                    inside = below[start : start + size]
+                for start in range(0, len(below), _PART):
+                    inside = below[start : start + _PART]
                     first, last = reached[start][0], reached[start + len(inside) - 1][1]
                     part = Container("part", home, title=f"{first + 1:,}–{last:,} of {total:,}")
                     part.name = _most_common(working[first:last])
-                    for one in inside:
-                        if isinstance(one, Container):
-                            one.parent = part
-                        else:
-                            self.home[one.id] = part
-                    self._boxes[-1 - len(self._boxes)] = part
+                    self._move(inside, part)
                     parts.append(part)
                     ends.append((first, last))
                 below, reached = parts, ends
             arrays = [one for one in level if isinstance(one, Node) and self.home[one.id] is home and not one.op]
-            shared = [one for one in arrays if len(self._readers(one, home, place)) > 1]
+            shared = [one for one in arrays if len(self._readers(one, home)) > 1]
             for one in arrays:
-                readers = self._readers(one, home, place)
+                readers = self._readers(one, home)
                 if readers and (len(readers) == 1 or (len(shared) > _SHARED and one.kind != "input")):
                     self.home[one.id] = readers[0]
 
-    def _readers(self, array: Node, home: Container | None, place: dict[int, Container]) -> list[Container]:
+    def _readers(self, array: Node, home: Container | None) -> list[Container]:
         """The innermost parts of a level in which an array is read."""
         found: dict[Container, None] = {}
         for edge in self._looks.outgoing[array.id]:
@@ -276,16 +274,19 @@ class Tree:
         kinds: dict[Container, set[str]] = {one: set() for one in self.containers}
         for node in view.nodes:
             numbers = {name: number for name, number in node.measures if name in _SUMS}
+            times = node.count
             for one in _around(self.home[node.id]):
+                times *= one.times
                 counts = inside[one]
                 if node.op:
-                    counts["operations"] += max(node.inside, 1)
+                    counts["operations"] += max(node.inside // node.count, 1) * times
                     kinds[one].add(node.kind)
                 elif node.kind == "parameter":
-                    counts["arrays"] += 1
-                    counts["bytes"] += node.nbytes
-                    counts["numbers"] += sum(_size(value) for value in node.outputs)
-                marks[one].append(node.mark)
+                    counts["arrays"] += times
+                    counts["bytes"] += node.nbytes * times
+                    counts["numbers"] += sum(math.prod(value.shape) for value in node.outputs) * times
+                if node.mark:
+                    marks[one].append(node.mark)
                 for name, number in numbers.items():
                     one.sums[name] = one.sums.get(name, 0.0) + number
         for one in self.containers:
@@ -298,9 +299,7 @@ class Tree:
             one.rows.append(("operations", f"{counts['operations']:,}"))
             if counts["arrays"]:
                 arrays = f"{counts['arrays']:,} array{'s' if counts['arrays'] > 1 else ''}"
-                one.rows.append(
-                    ("parameters", f"{counts['numbers']:,} in {arrays}, {bytes_text(counts['bytes'])}")
-                )
+                one.rows.append(("parameters", f"{counts['numbers']:,} in {arrays}, {bytes_text(counts['bytes'])}"))
             for name, unit in (("forward", "s"), ("backward", "s"), ("saved", "bytes")):
                 if name in one.sums:
                     one.rows.append((name, measure_text(name, one.sums[name], unit)))
@@ -343,9 +342,7 @@ class Tree:
                 leaving.setdefault(one, []).append((node, output))
         for one, values in leaving.items():
             known = (self.view.nodes[node].outputs for node, _ in values)
-            one.outputs = [
-                outputs[at] for outputs, (_, at) in zip(known, values, strict=True) if at < len(outputs)
-            ]
+            one.outputs = [outputs[at] for outputs, (_, at) in zip(known, values, strict=True) if at < len(outputs)]
 
     # ---------------------------------------------------------------- what is open at first
 
@@ -353,7 +350,9 @@ class Tree:
         """The ids of the containers that are open when the page is."""
         closed = {one for one in self.containers if one.module is not None and selector(fold)(one.module)}
         if open is True:
-            return [one.id for one in self.containers if one not in closed and (depth is None or self._level(one) < depth)]
+            return [
+                one.id for one in self.containers if one not in closed and (depth is None or self._level(one) < depth)
+            ]
         asked = self._with_around(one for one in self._asked(selector(open))) - closed
         if depth is not None:
             return self._ids(asked | (self._to_depth(depth) - closed))
@@ -367,7 +366,8 @@ class Tree:
             fitting = [
                 found
                 for level in range(deepest, -1, -1)
-                if (count := self._count(found := asked | around | (self._to_depth(level, alike=True) - closed))) <= limit
+                if (count := self._count(found := asked | around | (self._to_depth(level, alike=True) - closed)))
+                <= limit
                 or (level == 1 and count <= 2 * limit)  # one box says too little
             ]
             if fitting:
@@ -442,13 +442,6 @@ def _around(one: Container | None) -> Iterable[Container]:
     while one is not None:
         yield one
         one = one.parent
-
-
-def _size(value: Value) -> int:
-    size = 1
-    for side in value.shape:
-        size *= side
-    return size
 
 
 def _most_common(items: Sequence[Node | Container]) -> str:

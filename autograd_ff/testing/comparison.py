@@ -47,6 +47,30 @@ def dense(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     return np.asarray(generator.uniform(0.5, 1.5, shape) * generator.choice([-1.0, 1.0], shape))
 
 
+@dataclass
+class _Judged:
+    """The derivatives of one input: a row for each upstream gradient, a column for each direction."""
+
+    found: np.ndarray  # analytic
+    numeric: np.ndarray
+    estimate: np.ndarray  # of the numeric error
+    allowed: np.ndarray  # by the tolerance
+    wrong: np.ndarray  # further apart than both together
+    verdicts: np.ndarray
+
+    def worst(self, single: list[bool]) -> tuple[int, int]:
+        """Where the worst verdict is: rather in a row that names an output (``single``), then furthest off."""
+        limit = self.allowed + self.estimate
+        excess = np.abs(self.found - self.numeric) / np.where(limit > 0, limit, 1.0)
+        order = [PASS, *reversed(WORST_FIRST[:-1])]
+        rank = [order.index(verdict) for verdict in self.verdicts.flat]
+        named = np.repeat(single, self.verdicts.shape[1]).tolist()
+        furthest = np.nan_to_num(excess, nan=np.inf).ravel().tolist()
+        best = max(range(len(rank)), key=lambda at: (rank[at], named[at], furthest[at]))
+        row, column = divmod(best, self.verdicts.shape[1])
+        return row, column
+
+
 class Unstable(Exception):
     """Two backward passes through the same graph disagree."""
 
@@ -209,63 +233,55 @@ class Comparison:
 
     def _worst(self, position: int, rows: list[int | None]) -> Entry:
         """All entries of one input compared; the worst of them."""
-        value, upstreams = self.values[position], self.upstreams
-        whole = self.whole(position)
-        directions = self.directions(position)
+        whole, directions = self.whole(position), self.directions(position)
         moved, error, crossed, exact = self.jacobian(position, directions)
-        if whole:  # element by element: 0 × infinity would spread from one element to all
-            lengths = np.array([np.max(one, initial=0.0) for one in directions])
-            found = np.array([np.ravel(row[position]) * lengths for row in self.analytic])
-        else:
-            found = np.array([[np.sum(row[position] * one) for one in directions] for row in self.analytic])
-        found = found.reshape(len(upstreams), len(directions))
-        numeric, estimate, allowed, wrong, poor = self._judge(moved, error, found)
-        doubtful = np.flatnonzero(np.any(wrong, axis=0)) if not exact else ()
+        found = self._analytic_along(position, directions)
+        judged = self._judge(moved, error, found)
+        doubtful = [] if exact else np.flatnonzero(np.any(judged.wrong, axis=0)).tolist()
         for column in doubtful:  # before it is called wrong: how noisy are the function's values?
             curve = self._curve(position, directions[column])
             moved[:, column], error[:, column] = derivative(curve, self.epsilon, careful=True)
-        if len(doubtful):
-            numeric, estimate, allowed, wrong, poor = self._judge(moved, error, found)
-        finite = np.isfinite(found) & np.isfinite(estimate)
-        verdicts = np.where(~finite, NONFINITE, np.where(wrong, FAIL, np.where(poor, UNRELIABLE, PASS))).astype(object)
-        for column in range(len(directions)):
-            declared = crossed[column] and not np.all(np.isfinite(estimate[:, column]))
+        if doubtful:
+            judged = self._judge(moved, error, found)
+        for column, direction in enumerate(directions):
+            declared = bool(crossed[column]) and not np.all(np.isfinite(judged.estimate[:, column]))
             if declared:
-                stuck = ~np.isfinite(estimate[:, column]) & np.isfinite(found[:, column])
-            else:  # a kink that no op declares, in a user's own NumPy code
-                stuck = (verdicts[:, column] == FAIL) | (verdicts[:, column] == UNRELIABLE)
+                stuck = ~np.isfinite(judged.estimate[:, column]) & np.isfinite(found[:, column])
+            else:  # perhaps a kink that no op declares, in a user's own NumPy code
+                stuck = np.isin(judged.verdicts[:, column].astype(str), (FAIL, UNRELIABLE))
             if np.any(stuck):
-                self._judge_kink(position, column, directions[column], stuck, declared, found, numeric, allowed,
-                                 verdicts)  # fmt: skip
-        excess = np.abs(found - numeric) / np.where(allowed + estimate > 0, allowed + estimate, 1.0)
-        order = [PASS, *reversed(WORST_FIRST[:-1])]
-        rank = np.vectorize(order.index, otypes=[int])(verdicts) if verdicts.size else np.zeros(verdicts.shape, int)
-        if not verdicts.size:
-            return Entry(self.names[position], None, None, 0.0, 0.0, 0.0, 0.0, PASS, value.shape)
-        single = np.array([row is not None for row in rows])[:, None] & np.ones_like(verdicts, bool)
-        # Among the worst: rather one that names an output, then the one furthest off.
-        best = np.lexsort((np.ravel(np.nan_to_num(excess, nan=np.inf)), np.ravel(single), np.ravel(rank)))[-1]
-        row, column = divmod(int(best), len(directions))
-        index = tuple(int(one) for one in np.unravel_index(column, value.shape)) if whole else None
+                self._judge_kink(position, column, direction, stuck, declared, judged)
+        if not judged.verdicts.size:
+            return Entry(self.names[position], None, None, 0.0, 0.0, 0.0, 0.0, PASS, self.values[position].shape)
+        row, column = judged.worst([output is not None for output in rows])
         scaling = float(np.max(directions[column])) if whole else 1.0  # back from steps to derivatives …
         output = rows[row]
         if output is not None:
-            scaling *= float(upstreams[row, output])  # … and from the upstream gradient
+            scaling *= float(self.upstreams[row, output])  # … and from the upstream gradient
+        shape = self.values[position].shape
         return Entry(
             self.names[position],
-            index,
+            tuple(int(one) for one in np.unravel_index(column, shape)) if whole else None,
             output,
             float(found[row, column] / scaling),
-            float(numeric[row, column] / scaling),
-            float(abs(estimate[row, column] / scaling)),
-            float(abs(allowed[row, column] / scaling)),
-            str(verdicts[row, column]),
-            value.shape,
+            float(judged.numeric[row, column] / scaling),
+            float(abs(judged.estimate[row, column] / scaling)),
+            float(abs(judged.allowed[row, column] / scaling)),
+            str(judged.verdicts[row, column]),
+            shape,
         )
 
-    def _judge(self, moved: np.ndarray, error: np.ndarray, found: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Numeric derivatives and error estimates for each upstream gradient, the tolerance, what is beyond both, and
-        what is known too badly."""
+    def _analytic_along(self, position: int, directions: Arrays) -> np.ndarray:
+        """For each upstream gradient (row) the analytic derivative along each direction (column)."""
+        if self.whole(position):  # element by element: 0 × infinity would spread from one element to all
+            lengths = np.array([np.max(one, initial=0.0) for one in directions])
+            found = [np.ravel(row[position]) * lengths for row in self.analytic]
+        else:
+            found = [np.array([np.sum(row[position] * one) for one in directions]) for row in self.analytic]
+        return np.array(found).reshape(len(self.upstreams), len(directions))
+
+    def _judge(self, moved: np.ndarray, error: np.ndarray, found: np.ndarray) -> _Judged:
+        """A verdict on each derivative, for what the numeric ones (``moved``, of every output) and their errors say."""
         upstreams, tolerance = self.upstreams, self.tolerance
         numeric = upstreams @ moved
         spread = np.abs(upstreams)[:, :, None] * error[None]
@@ -276,13 +292,15 @@ class Comparison:
         allowed = tolerance.rtol * np.maximum(np.abs(found), np.abs(numeric)) + tolerance.atol * max(scale, 1e-5)
         wrong = np.abs(found - numeric) > allowed + estimate
         poor = (estimate > allowed) & (estimate > 0.01 * np.maximum(np.maximum(scale, np.abs(found)), 1e-6 * size))
-        return numeric, estimate, allowed, wrong, poor
+        finite = np.isfinite(found) & np.isfinite(estimate)
+        verdicts = np.where(~finite, NONFINITE, np.where(wrong, FAIL, np.where(poor, UNRELIABLE, PASS))).astype(object)
+        return _Judged(found, numeric, estimate, allowed, wrong, verdicts)
 
     def _judge_kink(
-        self, position: int, column: int, direction: np.ndarray, stuck: np.ndarray, declared: bool,
-        found: np.ndarray, numeric: np.ndarray, allowed: np.ndarray, verdicts: np.ndarray,
-    ) -> None:  # fmt: skip
+        self, position: int, column: int, direction: np.ndarray, stuck: np.ndarray, declared: bool, judged: _Judged
+    ) -> None:
         """Where there may be a kink: is the gradient one that it allows, between the two one-sided derivatives?"""
+        found, verdicts = judged.found, judged.verdicts
         if declared and not self.one_op:
             verdicts[stuck, column] = KINK
             return
@@ -295,7 +313,7 @@ class Comparison:
             ends = np.array([upstream[seen] * after[seen], upstream[seen] * before[seen]])
             slack = float(np.sum(np.abs(upstream[seen]) * (after_error[seen] + before_error[seen])))
             low, high = float(np.sum(ends.min(axis=0))), float(np.sum(ends.max(axis=0)))
-            limit = allowed[row, column] + slack
+            limit = judged.allowed[row, column] + slack
             if not np.isfinite(slack):
                 if declared:  # a jump or a pole: there is no one-sided derivative to judge by
                     verdicts[row, column] = KINK
@@ -304,14 +322,14 @@ class Comparison:
                 verdicts[row, column] = KINK
             elif declared:
                 verdicts[row, column] = FAIL
-                numeric[row, column] = low if found[row, column] < low else high
+                judged.numeric[row, column] = low if found[row, column] < low else high
 
 
 def unit(value: np.ndarray, index: int) -> np.ndarray:
     """The direction of one element, longer for numbers beyond 1 so that a step moves them as much, relatively."""
     direction = np.zeros_like(value)
     size = max(1.0, abs(float(value.flat[index])))
-    direction.flat[index] = 2.0 ** np.ceil(np.log2(size))
+    direction.flat[index] = 2.0 ** min(np.ceil(np.log2(size)), 1000.0) if np.isfinite(size) else 1.0
     return direction
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..nn import Module
-from .subject import Subject, as_argument
+from .subject import Subject, as_argument, parameter_names
 from .tree import flatten, rebuild
 
 if TYPE_CHECKING:
@@ -57,9 +57,7 @@ class Evidence:
 
         tensors = self.subject.tensors(self.subject.values, tracked=True)
         view = visualize.trace(lambda *inputs: self.subject.outputs(inputs), *tensors, names={})
-        named = {f"inputs[{position}]": name for position, name in enumerate(self.subject.names)}
-        nodes = [replace(node, names=tuple(named.get(one, one) for one in node.names)) for node in view.nodes]
-        return replace(view, nodes=tuple(nodes))
+        return _renamed(view, self.subject.names)
 
     def _module_view(self) -> Any:
         """Drawn as the module that it is, with its parameters where they belong."""
@@ -71,10 +69,18 @@ class Evidence:
         loss = self.loss
         if loss is None:
             return visualize.trace(network, *inputs)
-        return visualize.trace(lambda *inputs: loss(network(*inputs)), *inputs, names={"": network})
+        view = visualize.trace(lambda *inputs: loss(network(*inputs)), *inputs, names={"": network})
+        return _renamed(view, parameter_names(network.forward))
 
     def save(self, report: Report, path: str | os.PathLike[str]) -> str:
         """See `Report.save`."""
         from .reproducer import write
 
         return write(self, report, path)
+
+
+def _renamed(view: Any, names: list[str]) -> Any:
+    """The inputs under the names that the report uses."""
+    known = {f"inputs[{position}]": name for position, name in enumerate(names)}
+    nodes = [replace(node, names=tuple(known.get(one, one) for one in node.names)) for node in view.nodes]
+    return replace(view, nodes=tuple(nodes))

@@ -151,6 +151,4 @@ def _comparison(subject: Subject, recording: Recording, tolerance: Tolerance, or
         generator = np.random.default_rng(tolerance.seed)
         upstream = [dense(generator, output.shape) for output in subject.evaluate(subject.values)]
         subject, exact = second_order(subject, upstream), None
-    return Comparison(
-        subject.evaluate, subject.gradients, subject.values, subject.names, tolerance, exact=exact
-    )
+    return Comparison(subject.evaluate, subject.gradients, subject.values, subject.names, tolerance, exact=exact)

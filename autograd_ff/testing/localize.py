@@ -39,7 +39,9 @@ class LocalCheck:
         outputs = one.outputs[: one.op.outputs] if one.op.pullback is None else one.outputs
         self.outputs = [output for output in outputs if isinstance(output, np.ndarray)]
         narrow = max((float(np.finfo(one.dtype).eps) for one in self.outputs if one.dtype.kind == "f"), default=0.0)
-        self.tolerance = Tolerance(max(tolerance.rtol, 64 * narrow), max(tolerance.atol, 64 * narrow), tolerance.seed, _FULL)
+        self.tolerance = Tolerance(
+            max(tolerance.rtol, 64 * narrow), max(tolerance.atol, 64 * narrow), tolerance.seed, _FULL
+        )
 
     def name(self, position: int) -> str:
         op = self.one.op

@@ -45,7 +45,8 @@ def derivative(
         the estimate is infinite.
 
     Source: C. Ridders, "Accurate computation of F'(x) and F'(x)F''(x)", Advances in Engineering Software 4 (1982).
-    J. Moré, S. Wild, "Estimating computational noise", SIAM Journal on Scientific Computing 33 (2011).
+    The noise is measured in the spirit of J. Moré, S. Wild, "Estimating computational noise", SIAM Journal on Scientific
+    Computing 33 (2011).
 
     >>> import numpy as np
     >>> value, error = derivative(lambda t: np.exp(np.array([0.0, 1.0]) + t))
@@ -154,14 +155,21 @@ def _extrapolated(
     return _Try(step, np.where(failed, 0.0, value), np.where(failed, np.inf, error), size)
 
 
+# Irregular, or values that are rounded to a grid of their own could all be hit alike, as if there were no rounding.
+_OFFSETS = np.array([-4.0, -2.847, -1.618, -0.741, 0.0, 0.577, 1.414, 2.718, 3.9])
+_PARABOLAS = np.linalg.qr(_OFFSETS[:, None] ** np.arange(3))[0]
+
+
 def _noise(curve: Callable[[float], np.ndarray]) -> np.ndarray:
-    """The rounding noise of the function's values, from third differences so close together that all else is linear.
+    """The rounding noise of the function's values: what a parabola leaves of values so close together that all else is
+    smooth.
 
     It can be far above the last digit of the values where large numbers cancel inside the function.
     """
-    values = np.array([np.asarray(curve(position * _CLOSE), np.float64) for position in range(-3, 4)])
-    third = np.diff(values, 3, axis=0)
-    noise = np.sqrt(np.mean(third * third, axis=0) / 20)
+    values = np.array([np.asarray(curve(offset * _CLOSE), np.float64) for offset in _OFFSETS])
+    flat = values.reshape(len(_OFFSETS), -1)
+    left = flat - _PARABOLAS @ (_PARABOLAS.T @ flat)
+    noise = np.sqrt(np.sum(left * left, axis=0) / (len(_OFFSETS) - 3)).reshape(values.shape[1:])
     return np.where(np.isfinite(noise), noise, 0.0)
 
 

@@ -137,7 +137,9 @@ def _op(op: Op, inputs: tuple[Any, ...], params: dict[str, Any]) -> _Target:
 def _whole(evidence: Evidence) -> _Target:
     function = evidence.fn
     if isinstance(function, Module):
-        raise NoSourceError("a module cannot be written down with its parameters; save its state_dict() beside the test")
+        raise NoSourceError(
+            "a module cannot be written down with its parameters; save its state_dict() beside the test"
+        )
     owner = getattr(function, "__self__", None)
     if isinstance(owner, type) and issubclass(owner, Function):
         imports, definitions, name = source_of(owner)

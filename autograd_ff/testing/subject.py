@@ -32,9 +32,7 @@ class Subject:
         frozen: put the default random generator into the same state before every call.
     """
 
-    def __init__(
-        self, call: Callable[..., Any], values: Arrays, names: Sequence[str], *, frozen: bool = False
-    ) -> None:
+    def __init__(self, call: Callable[..., Any], values: Arrays, names: Sequence[str], *, frozen: bool = False) -> None:
         self.call = call
         self.values = values
         self.names = list(names)
@@ -84,7 +82,11 @@ class Subject:
         found: Sequence[Any] = [None] * len(tensors)
         if pairs:
             found = grad(
-                [output for output, _ in pairs], tensors, [seed for _, seed in pairs], retain_graph=True, allow_unused=True
+                [output for output, _ in pairs],
+                tensors,
+                [seed for _, seed in pairs],
+                retain_graph=True,
+                allow_unused=True,
             )
         return [
             np.zeros_like(value) if one is None else np.asarray(one.detach().array, np.float64)
@@ -133,7 +135,9 @@ def second_order(subject: Subject, upstream: Arrays) -> Subject:
             [output for output, _ in pairs], tensors, [seed for _, seed in pairs], create_graph=recording,
             allow_unused=True,
         )  # fmt: skip
-        return [wrap(np.zeros(tensor.shape)) if one is None else one for tensor, one in zip(tensors, found, strict=True)]
+        return [
+            wrap(np.zeros(tensor.shape)) if one is None else one for tensor, one in zip(tensors, found, strict=True)
+        ]
 
     labels = [f"upstream gradient {position}" for position in range(len(upstream))]
     return Subject(gradient, [*subject.values, *upstream], [*subject.names, *labels])

@@ -17,7 +17,11 @@ const Levels = (() => {
       units.set(item.id, unitOf(item, (beside.get(item.id) || []).map((id) => items.get(id))));
     }
     for (const port of level.ports) units.set(port, { w: 10, h: 0, port: true });
-    const between = level.links.filter((link) => !aside.has(link.from));
+    // What else reads an array at a side is reached from the unit that the array belongs to.
+    const readerOf = new Map([...beside].flatMap(([reader, its]) => its.map((id) => [id, reader])));
+    const toItsReader = (link) => readerOf.get(link.from) === link.to;
+    const between = level.links.filter((link) => !toItsReader(link)).map((link) => (aside.has(link.from) ? { ...link, from: readerOf.get(link.from), of: link } : link));
+    const ways = new Map();
     const spots = chain(units, between) || layered(units, between);
     straighten(units, items, between, spots);
 
@@ -54,9 +58,10 @@ const Levels = (() => {
         }
       }
     }
-    const ends = spread(level.links, aside, items, result.at, spots.ways, left);
+    for (const link of between) ways.set(link.of || link, spots.ways.get(link) || []);
+    const ends = spread(level.links, aside, items, result.at, ways, left);
     level.links.forEach((link, number) => {
-      if (aside.has(link.from)) {
+      if (toItsReader(link)) {
         const from = result.at.get(link.from), to = result.at.get(link.to);
         const y = from.y + from.h / 2, hit = Math.min(Math.max(y, to.y + to.h * 0.3), to.y + to.h * 0.7);
         const leftward = from.x > to.x;
@@ -66,7 +71,7 @@ const Levels = (() => {
       const from = result.at.get(link.from), to = result.at.get(link.to);
       const start = [ends.get(`s${number}`), link.from[0] === "i" ? 0 : from.y + from.h];
       const end = [ends.get(`e${number}`), link.to[0] === "o" ? result.h : to.y];
-      const way = (spots.ways.get(link) || []).map(([x, y], at) => [x !== null ? x - left : at ? end[0] : start[0], y - top]);
+      const way = ways.get(link).map(([x, y], at) => [x !== null ? x - left : at ? end[0] : start[0], y - top]);
       result.ways.push({ side: false, points: [start, ...way, end].filter(([, y], at, all) => !at || at === all.length - 1 || (y > start[1] && y < end[1])) });
     });
     return result;
@@ -223,13 +228,17 @@ const Levels = (() => {
   function spread(links, aside, items, at, ways, left) {
     const ends = new Map(), groups = new Map();
     links.forEach((link, number) => {
-      if (aside.has(link.from)) return;
+      if (aside.has(link.from)) {
+        const place = at.get(link.from);
+        ends.set(`s${number}`, place.x + place.w / 2);
+      }
       const way = ways.get(link) || [];
       const middle = (id) => { const place = at.get(id); return place.x + place.w / 2; };
       for (const [end, id, port, table, other] of [
         ["s", link.from, link.fromPort, "outs", way.length > 2 ? way[1][0] - left : middle(link.to)],
         ["e", link.to, link.toPort, "ins", way.length > 2 ? way[way.length - 2][0] - left : middle(link.from)],
       ]) {
+        if (ends.has(end + number)) continue;
         const item = items.get(id), place = at.get(id);
         if (!item) { ends.set(end + number, place.x); continue; }
         if (port !== undefined && item[table] && item[table].has(port)) { ends.set(end + number, place.x + item[table].get(port)); continue; }

@@ -160,6 +160,7 @@
   function besideOf(level) {
     const readers = new Map(), arriving = new Map(), open = new Set(level.items.filter((item) => item.open).map((item) => item.id));
     for (const { from, to } of level.links) {
+      if (to === "o:kept") continue; // by a gradient, elsewhere
       if (!readers.has(from)) readers.set(from, new Set());
       readers.get(from).add(to);
       if (!arriving.has(to)) arriving.set(to, new Set());
@@ -544,7 +545,7 @@
       return svg;
     };
     for (const [kind, text] of Object.entries(page.kinds)) {
-      if (kinds.has(kind)) entries.append(h("span", { class: "entry" }, swatch(`k-${kind}`, page.shapes[kind] || "box"), kind === "module" ? "closed module: press to open" : text));
+      if (kinds.has(kind)) entries.append(h("span", { class: "entry" }, swatch(`k-${kind}`, page.shapes[kind] || "box"), kind === "module" ? "closed: press + to open" : text));
     }
     for (const [mark, [symbol, text]] of Object.entries(page.marks)) {
       if (marks.has(mark)) entries.append(h("span", { class: "entry" }, swatch(`k-marked m-${mark}`, "box"), `${symbol} ${text}`));
@@ -723,15 +724,16 @@
     refit();
   }
   function less() {
-    const open = shownBoxes(true), most = Math.max(...open.map((box) => paths[box].length));
+    const open = shownBoxes(true);
     if (!open.length) { say("everything is closed"); return; }
+    const most = Math.max(...open.map((box) => paths[box].length));
     for (const box of open) if (paths[box].length === most) state.open.delete(box);
     if (state.selected) while (state.selected && !visible(state.selected)) { const parent = parentOf(state.selected); state.selected = parent < 0 ? null : `b${parent}`; }
     redraw();
     select(state.selected);
     refit();
   }
-  function visible(key) { return pathOf(parentOf(key)).every((box) => box === state.within || state.open.has(box) || paths[state.within < 0 ? 0 : state.within].indexOf(box) >= 0 && state.within >= 0); }
+  function visible(key) { return pathOf(parentOf(key)).every((box) => state.open.has(box) || (state.within >= 0 && paths[state.within].includes(box))); }
   function refit() { fit(); say(`${picture.dataset.nodes} nodes are shown`); }
 
   // ---------------------------------------------------------------- selection and keys
@@ -823,7 +825,7 @@
   let haystack = null;
   function texts() {
     const around = boxes.map((box) => `${box.title} ${box.name || ""} ${box.type || ""}`.toLowerCase());
-    const inside = boxes.map((box, id) => (box.parent < 0 ? "" : "") + paths[id].map((one) => around[one]).join(" "));
+    const inside = boxes.map((box, id) => paths[id].map((one) => around[one]).join(" "));
     const found = nodes.map((node, id) => {
       const { title, variable } = words(id);
       const own = [title, variable, node.op || "", ...(node.names || []), page.kinds[words(id).kind], node.mark ? (page.marks[node.mark] || [])[1] : ""].join(" ").toLowerCase();
@@ -921,7 +923,7 @@
     const marked = nodes.filter((node) => node.mark).map((node) => [`n${node.id}`, "", (page.marks[node.mark] || [])[1]]);
     return [
       h("h2", {}, page.title || "Graph"),
-      pairs([["operations", nodes.filter((node) => node.op).length.toLocaleString("en")], ["parameters", count(["parameter"])], ["inputs", count(["input"])], ["modules", modules.filter((module) => module.kind === "module").length.toLocaleString("en")], ["edges", edges.length.toLocaleString("en")]]),
+      pairs([["operations", nodes.reduce((sum, node) => sum + (node.op ? node.inside || node.count || 1 : 0), 0).toLocaleString("en")], ["parameters", count(["parameter"])], ["inputs", count(["input"])], ["modules", modules.filter((module) => module.kind === "module").length.toLocaleString("en")], ["edges", edges.length.toLocaleString("en")]]),
       h("p", { class: "kind" }, "Press a node for its details, + to open a module, − to close it. / searches, ? lists the keys."),
       ...list("Marked", marked),
     ];
