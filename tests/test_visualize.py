@@ -283,7 +283,7 @@ def test_a_users_function_is_one_node():
 
     for requires_grad in (True, False):
         view = visualize.trace(lambda x: Twice.apply(x) * 3, filled(2, requires_grad=requires_grad))
-        assert [(node.kind, node.op) for node in view.nodes if node.op] == [("kernel", "Twice"), ("op", "multiply")]
+        assert [(node.kind, node.op) for node in view.nodes if node.op] == [("op", "Twice"), ("op", "multiply")]
 
 
 def test_several_outputs_are_folded_into_the_edges():

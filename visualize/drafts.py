@@ -225,7 +225,7 @@ class Walk:
         self, op: Op, values: list[Any], params: dict[str, Any], outputs: list[Value], node: Recorded | None,
         scope: Scope | None,
     ) -> Draft:  # fmt: skip
-        kind = "write" if op.mutates else "view" if op.view else "op" if op.kind == "primitive" else "kernel"
+        kind = "write" if op.mutates else "view" if op.view else "kernel" if op.kind == "kernel" else "op"
         draft = Draft(kind, op.name, outputs, scope=scope, tracked=node is not None)
         draft.arguments = tuple(arguments(op, params))
         parents = node.parents if node is not None else ()

@@ -13,7 +13,7 @@ from .graph import GraphView, Module, Node
 
 __all__ = ["Selection", "fold", "fold_functions", "selector"]
 
-_FOLDED = {"composite": "op", "function": "kernel", "backward": "op", "module": "module", "repeat": "module"}
+_FOLDED = {"composite": "op", "function": "op", "backward": "op", "module": "module", "repeat": "module"}
 
 # Which modules: names, patterns of names, types, a predicate, or several of these; True for all.
 Selection = bool | str | type | Callable[[Module], bool] | Collection[Any]

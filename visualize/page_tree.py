@@ -18,6 +18,7 @@ from .labels import bytes_text, inside_text, measure_text, module_label, node_no
 from .marks import strongest
 from .merged import range_of, repeated_word
 from .repeats import Repeats
+from .simplify import check_found
 
 __all__ = ["Container", "Tree"]
 
@@ -25,7 +26,7 @@ _MANY = 150  # items of one level that are laid out beside each other
 _PART = 100  # items of one part
 _FEW = 3  # nodes that are no picture
 _SHARED = 40  # arrays that several parts read and that stand beside them
-_FOLDED = {"composite": "op", "function": "kernel", "backward": "op"}
+_FOLDED = {"composite": "op", "function": "op", "backward": "op"}
 _SUMS = ("forward", "backward", "saved")
 _STRONG = ("wrong", "origin", "cut")
 
@@ -348,7 +349,11 @@ class Tree:
 
     def opened(self, depth: int | None, open: Selection, fold: Selection, limit: int) -> list[int]:
         """The ids of the containers that are open when the page is."""
-        closed = {one for one in self.containers if one.module is not None and selector(fold)(one.module)}
+        for chosen, option in ((open, "open"), (fold, "fold")):
+            predicate = selector(chosen)
+            check_found(self.view, chosen, {one.id for one in self.view.modules if predicate(one)}, option)
+        is_closed = selector(fold)
+        closed = {one for one in self.containers if one.module is not None and is_closed(one.module)}
         if open is True:
             return [
                 one.id for one in self.containers if one not in closed and (depth is None or self._level(one) < depth)

@@ -13,7 +13,7 @@ from .hiding import hide as without
 from .repeats import merged_repeats
 from .stretches import merge_lines, merge_stretches
 
-__all__ = ["READABLE", "simplify"]
+__all__ = ["READABLE", "check_found", "simplify"]
 
 READABLE = 40  # nodes that a person takes in at once
 _STRONG = {"wrong", "origin", "cut"}  # marks that the whole picture is about
@@ -85,8 +85,8 @@ class _Choice:
         closed = selector(fold)
         self.opened = _with_those_around(view, (module.id for module in view.modules if opened(module)))
         self.closed = {module.id for module in view.modules if closed(module)} - self.opened
-        _check_found(view, open, self.opened, "open")
-        _check_found(view, fold, self.closed | self.opened, "fold")
+        check_found(view, open, self.opened, "open")
+        check_found(view, fold, self.closed | self.opened, "fold")
         self._prepare()
 
     def _prepare(self) -> None:
@@ -207,7 +207,7 @@ def _without_boxes_around_one(view: GraphView) -> GraphView:
     return contract(view, groups_by_module(view, outermost(view, chosen)))
 
 
-def _check_found(view: GraphView, chosen: Selection, found: set[int], option: str) -> None:
+def check_found(view: GraphView, chosen: Selection, found: set[int], option: str) -> None:
     """A name that no module has is a mistake; tell the names that there are."""
     if not isinstance(chosen, str) or found or not view.modules:
         return
