@@ -78,6 +78,6 @@ def formula(op: str) -> tuple[str, str]:
         return known
     import autograd_ff as af  # the public functions, which this package reads only for their words
 
-    function = getattr(af, op, None) if op.isidentifier() else None
+    function = getattr(af, op, None) or getattr(af.nn.functional, op, None)
     found = _FORMULA.match((getattr(function, "__doc__", None) or "").lstrip()) if callable(function) else None
     return (found[1] if found else "", "")

@@ -865,10 +865,12 @@
     say(`${$("found").textContent}: ${nameOf(key)}`);
   }
   let waiting = 0;
-  $("query").addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(() => search($("query").value), nodes.length > 5000 ? 250 : 0); });
+  function searchNow() { clearTimeout(waiting); waiting = 0; search($("query").value); }
+  $("query").addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(searchNow, nodes.length > 5000 ? 250 : 1); });
   $("query").addEventListener("keydown", (event) => {
     if (event.key !== "Enter") return;
     event.preventDefault();
+    if (waiting) searchNow();
     find(event.shiftKey ? -1 : 1);
   });
   $("next").addEventListener("click", () => find(1));
