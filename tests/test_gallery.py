@@ -92,7 +92,7 @@ def test_the_graphs_show_what_their_captions_say(tmp_path):
     assert len(re.findall(r"n\d+ \[.*widen\.weight", text["residual"])) == 1
     assert "×12" in text["transformer"]
     assert len(re.findall(r"^ *n\d+ \[", text["transformer"], re.MULTILINE)) <= 40
-    assert "Swish" in text["failed_check"]
+    assert "Cube" in text["failed_check"]
     assert marks(text["failed_check"], visualize.LIGHT.marks["wrong"].symbol) == 1
     assert "log of 0 is -inf" in text["nan_hunt"]
     assert "units are 0 for the whole batch" in text["dying_relu"]

@@ -21,7 +21,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Domain:
-    """The numbers between ``low`` and ``high`` that keep at least ``margin`` from every one in ``avoid``."""
+    """The numbers between ``low`` and ``high`` that keep at least ``margin`` from every one in ``avoid``.
+
+    >>> Domain(-1.0, 1.0).away_from(0.0).fit(np.array([0.0, 0.49, 0.51])).tolist()
+    [-1.0, -0.1, 0.1]
+    """
 
     low: float = -3.0
     high: float = 3.0
