@@ -485,13 +485,14 @@ class Page:
     def wait(self, condition: str) -> None:
         from selenium.webdriver.support.ui import WebDriverWait
 
-        WebDriverWait(self.driver, 30).until(lambda driver: driver.execute_script(f"return {condition}"))
+        WebDriverWait(self.driver, 30, poll_frequency=0.02).until(
+            lambda driver: driver.execute_script(f"return {condition}")
+        )
 
     def rest(self) -> None:
         """Until nothing moves any more."""
         self.run("window.last = null")
-        script = "(() => { const now = document.getElementById('viewport').getAttribute('transform'); const same = now === window.last; window.last = now; return same; })()"
-        self.wait(script)
+        self.wait("document.querySelector('#graph-picture').dataset.moving !== 'yes'")
 
     def count(self) -> int:
         return int(self.run("return document.querySelector('#graph-picture').dataset.nodes"))
@@ -821,6 +822,19 @@ def test_pan_zoom_and_fit(show):
         finger('pointerup', 11, 300, 300); finger('pointerup', 12, 510, 300);"""
     )
     assert transform()[2] == pytest.approx(start[2] * 210 / 110, rel=0.01)
+
+
+def test_no_motion_for_those_who_want_none(show, browser):
+    features = [{"name": "prefers-reduced-motion", "value": "reduce"}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    try:
+        page = show(network())
+        script = "const before = document.querySelector('#viewport').getAttribute('transform'); document.querySelector('#in').click(); return [before, document.querySelector('#viewport').getAttribute('transform'), document.querySelector('#graph-picture').dataset.moving]"
+        before, after, moving = page.run(script)
+        assert before != after
+        assert moving == "no"
+    finally:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
 
 
 def test_themes(show, browser):

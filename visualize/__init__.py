@@ -10,7 +10,8 @@
 Read in this order: `graph` (the data), `names`, `walk` and `gradients` (how it is read off the engine), `simplify` and
 what it is made of (`contraction`, `fold`, `repeats`, `chains`, `stretches`, `hiding`),
 `labels`, `style` and `ramps` (words and looks), `nesting`, `appearance`, `arrangement` and `legend` (what a picture
-shows), `dot` and `mermaid` (the text of a picture), `layout` (Graphviz), `rendering` (all together), `module_tree` and
+shows), `dot` and `mermaid` (the text of a picture), `layout` (Graphviz), `page_tree`, `formulas` and
+`page` (a page to explore), `rendering` (all together), `module_tree` and
 `notebook` (what a notebook shows);
 `observed` (a run with onlookers), `measure`, `provenance` (paths of NaNs), `cuts` and `lint`, `diff`;
 `animation` (a backward pass as a film), `curves`, `histograms` and `classification` (charts of a training run), `cli`.
@@ -32,6 +33,7 @@ from .marks import mark
 from .measure import measure
 from .mermaid import to_mermaid
 from .module_tree import module_tree
+from .page import to_html
 from .provenance import nan_path
 from .rendering import render
 from .simplify import simplify
@@ -43,5 +45,5 @@ __all__ = [
     "MarkStyle", "Module", "Node", "PictureError", "Source", "Style", "Theme", "Value", "animate",
     "confusion_matrix", "diff", "diff_text", "fold", "fold_functions", "lint", "load_checkpoint", "mark",
     "measure", "module_tree", "nan_path", "plot_confusion", "plot_histograms", "plot_history", "plot_worst",
-    "predict", "render", "simplify", "to_dot", "to_mermaid", "trace",
+    "predict", "render", "simplify", "to_dot", "to_html", "to_mermaid", "trace",
 ]  # fmt: skip

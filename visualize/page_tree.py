@@ -96,7 +96,7 @@ class Tree:
             if not nest.is_box(module.id):
                 continue
             parent = nest.box(module.parent)
-            if parent is not None and len(inner[parent]) == 1 and not own[parent]:
+            if parent is not None and len(inner[parent]) == 1 and not own[parent] and module.count == 1:
                 around = self._boxes[module.id] = self._boxes[parent]  # two boxes around the same are one
                 if around.kind != "module" and module.kind == "module":
                     around.kind, around.module, around.name = module.kind, module, module.name
@@ -180,7 +180,9 @@ class Tree:
             )  # fmt: skip
             group = Container("repeat", home, title=module_label(whole, within), name=whole.name, count=len(members))
             group.backward = first.backward
-            if fills and home is not None:  # a module that holds equal ones and nothing else is that group
+            if (
+                fills and home is not None and home.parent is not None
+            ):  # a module that holds equal ones and nothing else is that group
                 home.kind, home.count, home.name = "repeat", group.count, group.name
                 home.title = module_label(whole, "" if home.parent is None else home.parent.name)
                 return
@@ -355,9 +357,8 @@ class Tree:
         is_closed = selector(fold)
         closed = {one for one in self.containers if one.module is not None and is_closed(one.module)}
         if open is True:
-            return [
-                one.id for one in self.containers if one not in closed and (depth is None or self._level(one) < depth)
-            ]
+            every = {one for one in self.containers if depth is None or self._level(one) < depth}
+            return self._ids(every - closed)
         asked = self._with_around(one for one in self._asked(selector(open))) - closed
         if depth is not None:
             return self._ids(asked | (self._to_depth(depth) - closed))
@@ -437,9 +438,13 @@ class Tree:
     def _with_around(some: Iterable[Container | None]) -> set[Container]:
         return {above for one in some for above in _around(one)}
 
-    @staticmethod
-    def _ids(some: set[Container]) -> list[int]:
-        return sorted(one.id for one in some)
+    def _ids(self, some: set[Container]) -> list[int]:
+        """Of those that can be seen: what is inside of something closed is closed when that is opened."""
+        shown: set[Container | None] = {None}
+        for one in self.containers:
+            if one in some and one.parent in shown:
+                shown.add(one)
+        return [one.id for one in self.containers if one in shown]
 
 
 def _around(one: Container | None) -> Iterable[Container]:

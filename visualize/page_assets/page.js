@@ -466,7 +466,8 @@
       layer.append(arrow);
       const unclear = one.edges.find((number) => saidInFull.has(number));
       if (unclear !== undefined && !side && valueOf(edges[unclear])) {
-        const text = make("text", { class: "label", x: fixed1(tip[0] + 7), y: fixed1(tip[1] - (reversed ? -14 : 11)) });
+        const leftward = !turned && points[0][0] < tip[0] - 4;
+        const text = make("text", { class: "label", x: fixed1(tip[0] + (leftward ? -7 : 7)), y: fixed1(tip[1] - (reversed && !turned ? -14 : 11)), "text-anchor": leftward ? "end" : "start" });
         text.textContent = valueText(valueOf(edges[unclear]));
         layer.append(text);
       }
@@ -582,12 +583,15 @@
   function go(x, y, k, smooth = true) {
     cancelAnimationFrame(motion);
     const from = { ...view }, start = performance.now(), time = 200;
+    picture.dataset.moving = "no";
     if (!smooth || calm.matches || document.hidden) { Object.assign(view, { x, y, k }); put(); return; }
+    picture.dataset.moving = "yes";
     const step = (now) => {
       const t = Math.min(1, (now - start) / time), s = t * (2 - t);
       Object.assign(view, { x: from.x + (x - from.x) * s, y: from.y + (y - from.y) * s, k: from.k * (k / from.k) ** s });
       put();
       if (t < 1) motion = requestAnimationFrame(step);
+      else picture.dataset.moving = "no";
     };
     motion = requestAnimationFrame(step);
   }
@@ -599,7 +603,7 @@
     const { w, h: high } = room();
     const k = Math.min(1.4, (w - 40) / frame.w, (high - 36) / frame.h);
     // What would be too small to read starts at its beginning instead.
-    const scale = Math.max(k, Math.min(0.6, (w - 40) / frame.w * 0.999), 0.02);
+    const scale = k >= 0.5 ? k : Math.max(k, Math.min(0.6, (w - 40) / frame.w), 0.02);
     const x = (w - frame.w * scale) / 2 - frame.x * scale;
     const top = (high - frame.h * scale) / 2;
     const y = top > 14 ? top : reversed && !turned ? high - frame.h * scale - 14 : 16;
@@ -676,7 +680,9 @@
     const held = anchor && shown.get(anchor), was = held && [held.x * view.k + view.x, held.y * view.k + view.y];
     draw();
     const now = anchor && shown.get(anchor);
-    if (held && now) { cancelAnimationFrame(motion); view.x = was[0] - now.x * view.k; view.y = was[1] - now.y * view.k; }
+    cancelAnimationFrame(motion);
+    picture.dataset.moving = "no";
+    if (held && now) { view.x = was[0] - now.x * view.k; view.y = was[1] - now.y * view.k; }
     put();
   }
   function say(text) { $("said").textContent = text; }
