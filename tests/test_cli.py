@@ -24,7 +24,7 @@ from autograd_ff.data import datasets, transforms
 from autograd_ff.testing import Report
 from autograd_ff.training import Classification, evaluate
 from autograd_ff.training.settings import DATASETS, fashion_mnist
-from visualize import layout
+from visualize.drawing import layout
 
 CHARTS = ["confusion.png", "curves.png", "worst.png"]
 FILES = sorted(

@@ -19,7 +19,7 @@ from autograd_ff.engine import OPS
 from autograd_ff.engine import TABLE as OP_TABLE
 from autograd_ff.errors import AutogradError
 from autograd_ff.testing import Report
-from visualize import layout
+from visualize.drawing import layout
 
 CUBE = """\
 from autograd_ff.autograd import Function

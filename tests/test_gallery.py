@@ -15,9 +15,9 @@ from small_mnist import small_mnist
 import visualize
 from autograd_ff.training import Classification, Settings
 from autograd_ff.training.settings import DATASETS
+from visualize.charts.histograms import HistogramRecorder
 from visualize.gallery import trained
 from visualize.gallery.__main__ import CHARTS, GRAPHS, NAMES, caption_of, draw, file_of, main, page
-from visualize.histograms import HistogramRecorder
 
 FOLDER = Path(visualize.__file__).parent / "gallery"
 TOP = FOLDER.parent.parent

@@ -23,8 +23,8 @@ from autograd_ff.autograd import Function
 from autograd_ff.functions import Tensor
 from autograd_ff.nn.module import Module
 from autograd_ff.nn.parameter import Buffer, Parameter
-from visualize import layout as layout_module
-from visualize.layout import LayoutError, layout
+from visualize.drawing import layout as layout_module
+from visualize.drawing.layout import LayoutError, layout
 from visualize.rendering import render
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -566,7 +566,7 @@ def test_weird_names_are_shown_as_they_are(tmp_path):
 def test_every_direction_and_kind_can_be_drawn(tmp_path):
     shape = visualize.Value((2,), "float32")
     nodes = tuple(
-        visualize.Node(at, kind, "op" if at > 3 else "", (shape,)) for at, kind in enumerate(visualize.graph.KINDS)
+        visualize.Node(at, kind, "op" if at > 3 else "", (shape,)) for at, kind in enumerate(visualize.graph.view.KINDS)
     )
     view = visualize.GraphView(nodes, tuple(visualize.Edge(at, at + 1) for at in range(len(nodes) - 1)))
     for direction in ("TB", "LR", "BT", "RL"):

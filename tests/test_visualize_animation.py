@@ -15,11 +15,11 @@ import autograd_ff as af
 import visualize
 from autograd_ff import nn
 from autograd_ff.engine import Observer, observe
-from visualize.animation import _lit, animate, backward_frames
-from visualize.dot import to_dot
-from visualize.layout import layout
-from visualize.palette import indexed
-from visualize.style import LIGHT
+from visualize.drawing.animation import _lit, animate, backward_frames
+from visualize.drawing.dot import to_dot
+from visualize.drawing.layout import layout
+from visualize.drawing.palette import indexed
+from visualize.drawing.style import LIGHT
 
 needs_pillow = pytest.mark.skipif(importlib.util.find_spec("PIL") is None, reason="Pillow is not installed")
 needs_layout = pytest.mark.skipif(

@@ -24,7 +24,7 @@ from autograd_ff.training import Classification, Settings
 from autograd_ff.training.settings import DATASETS
 from visualize.checkpoints import load_checkpoint, parameter_tree
 from visualize.cli import main
-from visualize.targets import array_of_text
+from visualize.tracing.targets import array_of_text
 
 needs_layout = pytest.mark.skipif(
     not (importlib.util.find_spec("pygraphviz") or (shutil.which("dot") and importlib.util.find_spec("graphviz"))),

@@ -17,12 +17,12 @@ import autograd_ff as af
 import visualize
 from autograd_ff import engine, nn
 from visualize import Edge, GraphView, Module, Node, PictureError, Value, simplify
-from visualize.chains import ELEMENTWISE, merge_chains
-from visualize.contraction import contract, folded
-from visualize.hiding import hide
-from visualize.periods import repetitions
-from visualize.repeats import merge_repeats
-from visualize.stretches import merge_lines, merge_stretches
+from visualize.folding.chains import ELEMENTWISE, merge_chains
+from visualize.folding.contraction import contract, folded
+from visualize.folding.hiding import hide
+from visualize.folding.periods import repetitions
+from visualize.folding.repeats import merge_repeats
+from visualize.folding.stretches import merge_lines, merge_stretches
 
 # ---------------------------------------------------------------- a transformer encoder
 
@@ -301,7 +301,7 @@ def views(draw, size=30):
             for position in range(random.choice([1, 1, 2])):
                 source = id - 1 if random.random() < 0.6 else random.randrange(id)
                 edges.append(Edge(source, id, 0, position, value=nodes[source].outputs[0]))
-    return visualize.contraction.without_empty_modules(GraphView(tuple(nodes), tuple(edges), tuple(modules)))
+    return visualize.folding.contraction.without_empty_modules(GraphView(tuple(nodes), tuple(edges), tuple(modules)))
 
 
 def times(view, node):

@@ -23,16 +23,16 @@ from test_visualize import GRAPHS, WEIRD, Network, cross_entropy, fake_dot, fill
 import autograd_ff as af
 import visualize
 from visualize import DARK, LIGHT, Edge, GraphView, Module, Node, Value
-from visualize import layout as layout_module
-from visualize import notebook as notebook_module
-from visualize.graph import KINDS, MARKS, MEASURES
-from visualize.labels import bytes_text, number_text, share_text, time_text
-from visualize.layout import LayoutError, layout, scalable
-from visualize.mermaid import fenced, to_mermaid
-from visualize.notebook import bundle
-from visualize.ramps import Ramp, Scale, contrast, text_on
-from visualize.ramps import _oklab as oklab
-from visualize.style import MarkStyle, marked, theme_of
+from visualize.drawing import layout as layout_module
+from visualize.drawing import notebook as notebook_module
+from visualize.drawing.labels import bytes_text, number_text, share_text, time_text
+from visualize.drawing.layout import LayoutError, layout, scalable
+from visualize.drawing.mermaid import fenced, to_mermaid
+from visualize.drawing.notebook import bundle
+from visualize.drawing.ramps import Ramp, Scale, contrast, text_on
+from visualize.drawing.ramps import _oklab as oklab
+from visualize.drawing.style import MarkStyle, marked, theme_of
+from visualize.graph.view import KINDS, MARKS, MEASURES
 
 __all__ = ["fake_dot"]  # a fixture
 
@@ -283,7 +283,7 @@ def test_shares_say_none_and_all_only_where_it_is_so(share):
 
 
 def title_of(node, *, edges=()):
-    return visualize.labels.node_title(node, edges)
+    return visualize.drawing.labels.node_title(node, edges)
 
 
 def test_labels_are_words():
@@ -296,7 +296,7 @@ def test_labels_are_words():
     assert title_of(Node(0, "op", "cast", arguments=(("dtype", "float64"),))) == "to float64"
     block = Node(0, "module", "Block", (SHAPE,), path="layers.0–11", detail="64", count=12, inside=168)
     assert title_of(block) == "layers.0–11 · Block(64) ×12"
-    assert visualize.labels.inside_text(block) == "14 operations each"
+    assert visualize.drawing.labels.inside_text(block) == "14 operations each"
 
 
 def test_inside_a_box_names_are_short_and_tooltips_are_not():
@@ -535,8 +535,8 @@ def test_two_processes_draw_the_same_bytes(engine):
 import sys, hashlib, json
 sys.path.insert(0, sys.argv[1])
 import test_visualize as t
-from visualize import layout as module
-from visualize.mermaid import to_mermaid
+from visualize.drawing import layout as module
+from visualize.drawing.mermaid import to_mermaid
 engines = list(module._engines
 ("svg"))
 wanted = {name: command[:-1] for name, command in engines}[sys.argv[2]]
@@ -692,7 +692,7 @@ def test_hostile_names_stay_names_in_mermaid(names):
         text = text.replace(other, "\ufffd")
     assert check_mermaid(text, view)
     for at, name in enumerate(names):
-        shown = visualize.labels.printable(name).replace("\r", "").replace("\u200b", "") or "''"
+        shown = visualize.drawing.labels.printable(name).replace("\r", "").replace("\u200b", "") or "''"
         shown = re.sub("[\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029]", "\ufffd", shown)
         assert label_of(text, f"n{at}") == shown
 

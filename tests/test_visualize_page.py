@@ -21,16 +21,16 @@ from hypothesis import strategies as st
 import autograd_ff as af
 import visualize
 from autograd_ff import nn
-from visualize.appearance import Appearance
+from visualize.drawing.appearance import Appearance
+from visualize.drawing.style import DARK, LIGHT
 from visualize.errors import PictureError
-from visualize.fold import fold_functions
-from visualize.formulas import formula
-from visualize.graph import MARKS, Edge, GraphView, Histogram, Module, Node, Source, Value
-from visualize.marks import mark
-from visualize.page import to_html
-from visualize.page_tree import Tree
-from visualize.repeats import merge_repeats
-from visualize.style import DARK, LIGHT
+from visualize.folding.fold import fold_functions
+from visualize.folding.repeats import merge_repeats
+from visualize.graph.marks import mark
+from visualize.graph.view import MARKS, Edge, GraphView, Histogram, Module, Node, Source, Value
+from visualize.page.document import to_html
+from visualize.page.formulas import formula
+from visualize.page.tree import Tree
 
 # ---------------------------------------------------------------- graphs
 
@@ -241,7 +241,7 @@ def test_themes_become_style_rules():
 
 
 def test_formulas_are_of_operations_that_exist():
-    from visualize.formulas import _KNOWN
+    from visualize.page.formulas import _KNOWN
 
     public = {"permute", "sum", "relu", "transpose"}
     unknown = [op for op in _KNOWN if op not in af.engine.OPS and op not in public]

@@ -19,11 +19,11 @@ pytest.importorskip("matplotlib")
 import autograd_ff as af
 from autograd_ff import nn, optim
 from autograd_ff.data import DataLoader, transforms
-from visualize.charts import TEST
-from visualize.classification import confusion_matrix, plot_confusion, plot_worst, predict
-from visualize.curves import plot_history
-from visualize.graph import Histogram
-from visualize.histograms import HistogramRecorder, Snapshot, plot_histograms
+from visualize.charts.chart import TEST
+from visualize.charts.classification import confusion_matrix, plot_confusion, plot_worst, predict
+from visualize.charts.curves import plot_history
+from visualize.charts.histograms import HistogramRecorder, Snapshot, plot_histograms
+from visualize.graph.view import Histogram
 
 HISTORY = [
     {"epoch": 1, "loss": 0.7, "train_accuracy": 0.81, "test_accuracy": 0.92},
@@ -188,7 +188,7 @@ def test_without_matplotlib_the_command_is_named(monkeypatch):
 def test_charts_touch_no_state_of_matplotlib(tmp_path):
     program = (
         "import sys, matplotlib\n"
-        "from visualize.curves import plot_history\n"
+        "from visualize.charts.curves import plot_history\n"
         f"plot_history({{'loss': [2.0, 1.0]}}, {str(tmp_path / 'curves.svg')!r})\n"
         "print('matplotlib.pyplot' in sys.modules, matplotlib.rcParams['svg.hashsalt'])"
     )
@@ -197,7 +197,7 @@ def test_charts_touch_no_state_of_matplotlib(tmp_path):
 
 
 def test_every_chart_can_be_dark(trained, predictions):
-    style = importlib.import_module("visualize.style")
+    style = importlib.import_module("visualize.drawing.style")
     theme = getattr(style, "DARK", None)
     if theme is None:
         pytest.skip("there is no dark theme")

@@ -7,38 +7,33 @@
 >>> len(visualize.trace((x * x).sum()).nodes)
 3
 
-Read in this order: `graph` (the data), `names`, `walk` and `gradients` (how it is read off the engine), `simplify` and
-what it is made of (`contraction`, `fold`, `repeats`, `chains`, `stretches`, `hiding`),
-`labels`, `style` and `ramps` (words and looks), `nesting`, `appearance`, `arrangement` and `legend` (what a picture
-shows), `dot` and `mermaid` (the text of a picture), `layout` (Graphviz), `page_tree`, `formulas` and
-`page` (a page to explore), `rendering` (all together), `module_tree` and
-`notebook` (what a notebook shows);
-`observed` (a run with onlookers), `measure`, `provenance` (paths of NaNs), `cuts` and `lint`, `diff`;
-`animation` (a backward pass as a film), `curves`, `histograms` and `classification` (charts of a training run), `cli`.
+Read in this order: `graph` (the data), `tracing` (how it is read off the engine), `folding` (making it simpler), `drawing`
+(words, looks, DOT, Mermaid, layout, films), `page` (the HTML page), `rendering` (all together: a graph into a file);
+`inspection` (measurements, paths of NaNs, lint, differences), `charts` (of a training run), `cli`, `gallery`.
 """
 
-from .animation import animate
+from .charts.classification import confusion_matrix, plot_confusion, plot_worst, predict
+from .charts.curves import plot_history
+from .charts.histograms import HistogramRecorder, plot_histograms
 from .checkpoints import load_checkpoint
-from .classification import confusion_matrix, plot_confusion, plot_worst, predict
-from .curves import plot_history
-from .diff import diff, diff_text
-from .dot import to_dot
+from .drawing.animation import animate
+from .drawing.dot import to_dot
+from .drawing.layout import LayoutError
+from .drawing.mermaid import to_mermaid
+from .drawing.module_tree import module_tree
+from .drawing.style import DARK, LIGHT, MarkStyle, Style, Theme
 from .errors import PictureError
-from .fold import fold, fold_functions
-from .graph import Edge, GraphView, Histogram, Module, Node, Source, Value
-from .histograms import HistogramRecorder, plot_histograms
-from .layout import LayoutError
-from .lint import Finding, Lint, lint
-from .marks import mark
-from .measure import measure
-from .mermaid import to_mermaid
-from .module_tree import module_tree
-from .page import to_html
-from .provenance import nan_path
+from .folding.fold import fold, fold_functions
+from .folding.simplify import simplify
+from .graph.marks import mark
+from .graph.view import Edge, GraphView, Histogram, Module, Node, Source, Value
+from .inspection.diff import diff, diff_text
+from .inspection.lint import Finding, Lint, lint
+from .inspection.measure import measure
+from .inspection.provenance import nan_path
+from .page.document import to_html
 from .rendering import render
-from .simplify import simplify
-from .style import DARK, LIGHT, MarkStyle, Style, Theme
-from .walk import trace
+from .tracing.walk import trace
 
 __all__ = [
     "DARK", "Edge", "Finding", "GraphView", "Histogram", "HistogramRecorder", "LIGHT", "LayoutError", "Lint",

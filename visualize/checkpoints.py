@@ -14,9 +14,9 @@ from autograd_ff.nn.module import Module as NetworkModule
 from autograd_ff.nn.parameter import Parameter
 from autograd_ff.serialization import load
 
+from .drawing.module_tree import module_tree
 from .errors import PictureError, here
-from .graph import GraphView
-from .module_tree import module_tree
+from .graph.view import GraphView
 
 __all__ = ["load_checkpoint", "parameter_tree"]
 

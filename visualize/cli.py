@@ -16,15 +16,15 @@ from autograd_ff.engine.site import in_package
 from autograd_ff.errors import AutogradError
 from autograd_ff.nn.module import Module
 
-from .animation import animate
+from .drawing.animation import animate
+from .drawing.module_tree import module_tree
+from .drawing.style import THEMES
 from .errors import PictureError
-from .graph import MEASURES, GraphView
-from .measure import measure
-from .module_tree import module_tree
+from .graph.view import MEASURES, GraphView
+from .inspection.measure import measure
 from .rendering import SUFFIXES, render
-from .style import THEMES
-from .targets import Target, array_of_text, find
-from .walk import trace_from
+from .tracing.targets import Target, array_of_text, find
+from .tracing.walk import trace_from
 
 __all__ = ["main"]
 

@@ -9,9 +9,9 @@ from types import FrameType
 from autograd_ff.engine.site import at, in_package, resolve
 from autograd_ff.errors import AutogradError
 
-__all__ = ["PictureError", "here", "user_frame"]
+__all__ = ["PACKAGE", "PictureError", "here", "user_frame"]
 
-_HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 
 class PictureError(AutogradError, ValueError, TypeError):
@@ -21,7 +21,7 @@ class PictureError(AutogradError, ValueError, TypeError):
 def user_frame() -> FrameType | None:
     """The innermost frame now running that belongs neither to this package nor to autograd_ff."""
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and (frame.f_code.co_filename.startswith(_HERE) or in_package(frame.f_code)):
+    while frame is not None and (frame.f_code.co_filename.startswith(PACKAGE) or in_package(frame.f_code)):
         frame = frame.f_back
     return frame
 

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .dot import to_dot
+from .drawing.dot import to_dot
+from .drawing.layout import FORMATS, LayoutError, layout
+from .drawing.style import LIGHT, Theme
 from .errors import PictureError, here
-from .fold import Selection
-from .graph import GraphView
-from .layout import FORMATS, LayoutError, layout
-from .simplify import READABLE, simplify
-from .style import LIGHT, Theme
-from .walk import trace_from
+from .folding.fold import Selection
+from .folding.simplify import READABLE, simplify
+from .graph.view import GraphView
+from .tracing.walk import trace_from
 
 __all__ = ["SUFFIXES", "render"]
 
@@ -151,14 +151,14 @@ def _json(task: _Task) -> bytes:
 
 
 def _mermaid(task: _Task) -> bytes:
-    from .mermaid import fenced, to_mermaid
+    from .drawing.mermaid import fenced, to_mermaid
 
     text = to_mermaid(task.simplified(), **task.looks)
     return (fenced(text) if task.suffix == ".md" else text).encode()
 
 
 def _html(task: _Task) -> bytes:
-    from .page import to_html
+    from .page.document import to_html
 
     return to_html(task.view, **task.folding, **task.looks, **task.more).encode()
 

@@ -205,8 +205,8 @@ def finish(session: Classification, folder: Path) -> int:
 
 def plot(session: Classification, folder: Path) -> None:
     """The curves of loss and accuracy, the confusion matrix and the worst images; only they need matplotlib."""
-    from visualize.classification import plot_confusion, plot_worst, predict
-    from visualize.curves import plot_history
+    from visualize.charts.classification import plot_confusion, plot_worst, predict
+    from visualize.charts.curves import plot_history
 
     curves, confusion, worst = (folder / f"{name}.png" for name in ("curves", "confusion", "worst"))
     for path in (curves, confusion, worst):

@@ -201,7 +201,7 @@ class Tensor(Pointwise, Comparison, InPlace, Activations, Random, Conversions):
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         """What a notebook shows: a tensor with a graph as its picture, where `visualize` is there to draw it."""
         try:
-            from visualize.notebook import bundle
+            from visualize.drawing.notebook import bundle
         except ImportError:
             return {"text/plain": repr(self)}
         return bundle(self, include, exclude)

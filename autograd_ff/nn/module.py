@@ -692,7 +692,7 @@ class Module:
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         """What a notebook shows: the tree of the module's parts, where `visualize` is there to draw it."""
         try:
-            from visualize.notebook import bundle
+            from visualize.drawing.notebook import bundle
         except ImportError:
             return {"text/plain": repr(self)}
         return bundle(self, include, exclude)

@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from visualize.palette import indexed
+from visualize.drawing.palette import indexed
 
 # In the order of the page.
 GRAPHS = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 
 from autograd_ff.training import Classification, Settings
-from visualize.histograms import HistogramRecorder
+from visualize.charts.histograms import HistogramRecorder
 
 _BETWEEN = 430  # steps between two snapshots
 

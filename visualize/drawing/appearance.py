@@ -1,0 +1,183 @@
+"""What the nodes and edges of a view look like and say, whatever program draws them."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass, replace
+
+from ..errors import PictureError, here
+from ..graph.view import MEASURES, Edge, GraphView, Module, Node, Value
+from .labels import inside_text, mark_text, measure_text, module_label, node_note, node_title
+from .nesting import Nesting
+from .ramps import Ramp, Scale, text_on
+from .style import MarkStyle, Style, Theme, marked, theme_of
+
+__all__ = ["DIRECTIONS", "Appearance", "Words", "check_direction"]
+
+DIRECTIONS = ("TB", "LR", "BT", "RL")
+_REMARK = 46  # characters of a line of a remark
+_SAID_ON_EDGES = ("cut", "added", "removed", "changed")  # marks that say their symbol beside an edge
+
+
+def check_direction(direction: str) -> None:
+    """
+    Raises:
+        PictureError: (a ValueError) unknown.
+    """
+    if direction not in DIRECTIONS:
+        raise PictureError(f"direction is one of {', '.join(DIRECTIONS)}, not {direction!r}{here()}")
+
+
+@dataclass(frozen=True)
+class Words:
+    """What a node's label says."""
+
+    symbol: str  # of its mark
+    variable: str  # name of the user's variable that holds what the operation made
+    title: str
+    notes: tuple[str, ...]  # what comes out, how much is inside
+    measured: str
+    remarks: tuple[str, ...]  # lines about the mark
+
+    def lines(self) -> list[str]:
+        """As plain lines of text.
+
+        >>> Words("≠", "y", "exp", ("3 float32",), "", ("off by 2",)).lines()
+        ['≠ y = exp', '3 float32', 'off by 2']
+        """
+        head = f"{self.variable} = {self.title}" if self.variable else self.title
+        head = f"{self.symbol} {head}" if self.symbol else head
+        return [*head.split("\n"), *self.notes, *([self.measured] if self.measured else []), *self.remarks]
+
+
+class Appearance:
+    """The looks of a view's nodes and edges under a theme.
+
+    Args:
+        view: the graph.
+        theme: ``"light"``, ``"dark"`` or a `Theme`.
+        color_by: one of `MEASURES`, which fills the nodes that have it.
+
+    Raises:
+        PictureError: (a ValueError) an unknown theme or measurement.
+
+    >>> Appearance(GraphView((Node(0, "op", "exp", outputs=(Value((3,), "float32"),)),)), "dark").words(0).lines()
+    ['exp', '3 float32']
+    """
+
+    def __init__(self, view: GraphView, theme: Theme | str, color_by: str = "") -> None:
+        if color_by and color_by not in MEASURES:
+            raise PictureError(f"color_by is one of {', '.join(map(repr, MEASURES))}, not {color_by!r}{here()}")
+        self.view = view
+        self.theme = theme_of(theme)
+        self.color_by = color_by
+        self.nesting = Nesting(view)
+        self.incoming: list[list[Edge]] = [[] for _ in view.nodes]
+        self.outgoing: list[list[Edge]] = [[] for _ in view.nodes]
+        for edge in view.edges:
+            self.incoming[edge.target].append(edge)
+            self.outgoing[edge.source].append(edge)
+        numbers = [number for node in view.nodes if (number := self.measured(node)) is not None]
+        self.scale = _scale(numbers, color_by)
+
+    @property
+    def ramp(self) -> Ramp:
+        """The colours of the measurement."""
+        return self.theme.signed_ramp if self.scale.kind == "signed" else self.theme.ramp
+
+    def measured(self, node: Node) -> float | None:
+        """The measurement that fills a node."""
+        return node.measure(self.color_by) if self.color_by else None
+
+    def mark(self, one: Node | Edge) -> MarkStyle | None:
+        """The looks of a mark."""
+        return self.theme.marks.get(one.mark)
+
+    def look(self, node: Node) -> Style:
+        """A node's look: its kind's, then its measurement's, then its mark's."""
+        _, style = self.theme.kind(node)
+        number = self.measured(node)
+        if number is not None:
+            fill = self.ramp.at(self.scale.position(number))
+            style = replace(style, fill=fill, text=text_on(fill), note=text_on(fill))
+        mark = self.mark(node)
+        return style if mark is None else marked(style, mark)
+
+    def title(self, node: Node) -> str:
+        """A node's name or operation."""
+        return node_title(node, self.incoming[node.id], self.outgoing[node.id], within=self._within(node.module))
+
+    def box_title(self, module: Module) -> str:
+        """What stands above a module's box."""
+        return module_label(module, self._within(module.parent) or "")
+
+    def _within(self, module: int | None) -> str | None:
+        """The name of the box that something stands in."""
+        box = self.nesting.box(module)
+        return None if box is None else self.view.modules[box].name
+
+    def words(self, id: int) -> Words:
+        """What a node's label says."""
+        node = self.view.nodes[id]
+        title, note, mark, number = self.title(node), node_note(node), self.mark(node), self.measured(node)
+        alone = self.nesting.alone(node)
+        notes = [note] if note and not (node.kind == "constant" and note in title) else []
+        inside = inside_text(node) if node.kind == "module" else ""
+        return Words(
+            symbol=mark.symbol if mark is not None else "",
+            variable=(node.names[0] or "_") if node.op and node.names and node.kind != "module" else "",
+            title=title if alone is None else self.box_title(alone),
+            notes=(*notes, inside) if inside else tuple(notes),
+            measured="" if number is None else measure_text(self.color_by, number, MEASURES[self.color_by]),
+            remarks=tuple(_balanced(mark_text(node))) if node.mark else (),
+        )
+
+    def value(self, edge: Edge) -> Value | None:
+        """What an edge carries."""
+        return edge.value or self._made(edge)
+
+    def unclear(self, edge: Edge) -> bool:
+        """Whether an edge must say what it carries, since the node that it comes from does not."""
+        made = self._made(edge)
+        if self.value(edge) is None:
+            return False
+        several = len(self.view.nodes[edge.source].outputs) > 1 and self.view.nodes[edge.target].kind != "output"
+        return several or (made is not None and edge.value is not None and edge.value != made)
+
+    def edge_symbol(self, edge: Edge) -> str:
+        """What a mark says beside an edge."""
+        mark = self.mark(edge)
+        return mark.symbol if mark is not None and edge.mark in _SAID_ON_EDGES else ""
+
+    def edge_width(self, edge: Edge) -> float:
+        """How wide an edge is, by the bytes that it carries."""
+        value = self.value(edge)
+        width = self.theme.edge_width(0 if value is None else value.nbytes)
+        return width if self.mark(edge) is None else width + 1.2
+
+    def _made(self, edge: Edge) -> Value | None:
+        outputs = self.view.nodes[edge.source].outputs
+        return outputs[edge.output] if edge.output < len(outputs) else None
+
+
+def _balanced(text: str) -> list[str]:
+    """Text in as few lines as it needs, about equally long.
+
+    >>> _balanced("log of 0 is -inf in element (0, 3), and in 31 others")
+    ['log of 0 is -inf in element', '(0, 3), and in 31 others']
+    """
+    lines = textwrap.wrap(text, _REMARK)
+    for width in range(max(map(len, lines), default=0) - 1, 0, -1) if len(lines) > 1 else ():
+        narrower = textwrap.wrap(text, width)
+        if len(narrower) > len(lines):
+            break
+        lines = narrower
+    return lines
+
+
+def _scale(numbers: list[float], name: str) -> Scale:
+    """Where the measured numbers of a view lie."""
+    if name and MEASURES[name] == "share":
+        return Scale.of(numbers, "share")
+    signed = name.removeprefix("gradient ") in ("mean", "smallest", "largest")
+    return Scale.of(numbers, "signed" if signed else "log")

@@ -1,0 +1,1 @@
+"""A view as one self-contained page to pan, search and open modules in."""
