@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import statistics
 from dataclasses import dataclass
 
 import numpy as np
@@ -109,6 +110,42 @@ def cross_entropy(logits, target, reduction="none"):
         math.log(sum(math.exp(one) for one in row)) - row[label] for row, label in zip(logits, target, strict=True)
     ]
     return reduced(np.array(losses), reduction)
+
+
+# normalisation
+
+
+def normalised(numbers, eps, centre=True):
+    mean = sum(numbers) / len(numbers) if centre else 0.0
+    var = sum((one - mean) ** 2 for one in numbers) / len(numbers)
+    return [(one - mean) / math.sqrt(var + eps) for one in numbers]
+
+
+def layer_norm(x, weight=None, bias=None, *, dims, eps, centre=True):
+    inner = x.shape[x.ndim - dims :]
+    weight = np.ones(inner) if weight is None else weight
+    bias = np.zeros(inner) if bias is None else bias
+    rows = [
+        np.reshape(normalised(list(row), eps, centre), inner) * weight + bias for row in x.reshape(-1, math.prod(inner))
+    ]
+    return np.reshape(rows, x.shape)
+
+
+def batch_norm(x, weight, bias, mean, var, eps):
+    out = np.empty_like(x)
+    for channel in range(x.shape[1]):
+        values = x[:, channel]
+        out[:, channel] = np.reshape(normalised(list(values.flat), eps), values.shape)
+        out[:, channel] *= 1 if weight is None else weight[channel]
+        out[:, channel] += 0 if bias is None else bias[channel]
+    return out
+
+
+def batch_statistics(x):
+    channels = [list(x[:, channel].flat) for channel in range(x.shape[1])]
+    return np.array([statistics.fmean(one) for one in channels]), np.array(
+        [statistics.pvariance(one) for one in channels]
+    )
 
 
 # linear algebra, indices
@@ -229,6 +266,8 @@ REFERENCES = {
     "add_along_axis": add_along_axis,
     "alias": lambda x: x,
     "argmedian": argmedian,
+    "batch_norm": batch_norm,
+    "batch_statistics": batch_statistics,
     "bernoulli": lambda p, generator: among(0.0, 1.0),
     "binary_cross_entropy": each(binary_cross_entropy),
     "binary_cross_entropy_with_logits": each(lambda x, target: binary_cross_entropy(sigmoid(x), target)),
@@ -252,6 +291,7 @@ REFERENCES = {
     "huber_loss": each(huber),
     "index": take,
     "index_add": index_add,
+    "layer_norm": layer_norm,
     "leaky_relu": each(lambda x, negative_slope: x if x > 0 else negative_slope * x),
     "linear": linear,
     "log_ndtr": scipy.stats.norm.logcdf,
@@ -271,6 +311,7 @@ REFERENCES = {
     "random_permutation": permutation,
     "random_uniform": lambda like, generator, shape, low, high, dtype: of(shape, low, high, dtype),
     "relu": each(lambda x: x if x > 0 else 0.0),
+    "rms_norm": lambda x, weight, dims, eps: layer_norm(x, weight, dims=dims, eps=eps, centre=False),
     "rsqrt": each(lambda x: x**-0.5),
     "sigmoid": each(sigmoid),
     "silu": each(lambda x: x * sigmoid(x)),

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from autograd_ff.engine import BOOLEAN, NONZERO, POSITIVE, PROBABILITY, REAL, UNIT, Domain
 from autograd_ff.engine.domain import draw_broadcastable
 
@@ -659,6 +661,52 @@ def _(draw):
     log_target = draw.boolean()
     options = {"reduction": draw.choice(["sum", "none", "batchmean"]), "log_target": log_target}
     return (draw.array(shape), draw.array(shape, REAL if log_target else PROBABILITY)), options
+
+
+# ---------------------------------------------------------------- normalisation
+
+
+def apart(draw, shape, dim):
+    """Numbers that differ along a dimension by more than they are drawn, so that no variance is near 0."""
+    steps = [1] * len(shape)
+    steps[dim] = shape[dim]
+    return draw.array(shape) + 7.0 * np.arange(shape[dim]).reshape(steps)
+
+
+@case("layer_norm")
+def _(draw):
+    inner = draw.choice([(4,), (2, 3), (3,)])
+    shape = (*draw.shape(max_dims=2), *inner)
+    # not a bias alone, of which PyTorch has no second gradient
+    more = draw.choice([(), (draw.array(inner),), (draw.array(inner), draw.array(inner))])
+    return (apart(draw, shape, -1), inner, *more), draw.choice([{}, {"eps": 0.1}])
+
+
+@case("rms_norm")
+def _(draw):
+    inner = draw.choice([(4,), (2, 3), (3,)])
+    shape = (*draw.shape(max_dims=2), *inner)
+    more = draw.choice([(), (draw.array(inner),)])
+    return (draw.array(shape, POSITIVE), inner, *more), draw.choice([{}, {"eps": 0.1}])
+
+
+@case("group_norm")
+def _(draw):
+    groups, each = draw.integer(1, 3), draw.integer(2, 3)
+    shape = (draw.integer(1, 3), groups * each, *draw.shape(max_dims=2))
+    channels = shape[1:2]
+    more = draw.choice([(), (draw.array(channels),), (draw.array(channels), draw.array(channels))])
+    return (apart(draw, shape, 1), groups, *more), draw.choice([{}, {"eps": 0.1}])
+
+
+@case("batch_norm")
+def _(draw):
+    shape = (draw.integer(2, 4), draw.integer(1, 3), *draw.shape(max_dims=2))
+    channels = shape[1:2]
+    options = {"running_mean": draw.array(channels), "running_var": draw.array(channels, POSITIVE)}
+    options |= draw.choice([{}, {"weight": draw.array(channels)}, {"bias": draw.array(channels)}])
+    options |= draw.choice([{}, {"training": True}, {"training": True, "eps": 0.1, "momentum": 0.5}])
+    return (apart(draw, shape, 0),), options
 
 
 # ---------------------------------------------------------------- creation

@@ -12,6 +12,7 @@ from ..engine import Op, TensorCore, apply, here, scope, warn
 from ..engine.core_ops import cast
 from ..engine.inplace import update
 from ..errors import DimensionError, ShapeError
+from ..kernels.gelu import gelu as exact_gelu
 from ..rules import activations, elementwise, special
 from .dtypes import as_dtype
 
@@ -248,7 +249,7 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
     tensor([-0.1587,  0.0000,  0.8413])
     """
     if approximate == "none":
-        return apply(activations.gelu, (input,))
+        return apply(exact_gelu, (input,))
     if approximate == "tanh":
         return apply(activations.gelu_tanh, (input,))
     raise ShapeError(f'gelu\'s approximate is "none" or "tanh", got {approximate!r}{here()}')

@@ -12,10 +12,9 @@ import numpy as np
 
 from ..engine import NONZERO, REAL, Call, Domain, Draw, primitive
 from .nested import nested
-from .special import SQRT_TWO_PI, ndtr, sigmoid, stands_for
+from .special import sigmoid, stands_for
 
 _sigmoid = nested(sigmoid)
-_normal_cdf = nested(ndtr)
 
 
 def _activation(function, vjp, name, params=None, domain=None, branches=None, analytic=False):
@@ -215,14 +214,6 @@ softsign = _activation(
     lambda x: x / (1 + np.abs(x)), lambda g, x: g / np.square(1 + np.abs(x)), "softsign", domain=NONZERO
 )
 tanhshrink = _activation(lambda x: x - np.tanh(x), lambda g, x: g * np.square(np.tanh(x)), "tanhshrink", analytic=True)
-
-# x Φ(x), with Φ the normal distribution
-gelu = _activation(
-    lambda x: x * _normal_cdf(x),
-    lambda g, x: g * (_normal_cdf(x) + x * (np.exp(-0.5 * x * x) / SQRT_TWO_PI)),
-    "gelu",
-    analytic=True,
-)
 
 _GELU_SCALE = math.sqrt(2 / math.pi)
 _GELU_CUBIC = 0.044715

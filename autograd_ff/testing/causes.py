@@ -61,14 +61,14 @@ class _Suspect:
     def _jacobian(self, position: int) -> np.ndarray:
         directions = self.comparison.directions(position)
         numeric, *_ = self.comparison.jacobian(position, directions)
-        return numeric / np.array([np.max(one, initial=1.0) for one in directions])
+        return numeric
 
     def _right(self, upstream: np.ndarray) -> np.ndarray:
         return (upstream @ self.jacobian).reshape(self.value.shape)
 
     def cause(self) -> str:
         tests = (
-            self.zero, self.stale, self.upstream_unused, self.share, self.transposed, self.broadcast, self.swapped,
+            self.not_finite, self.zero, self.stale, self.upstream_unused, self.share, self.transposed, self.broadcast, self.swapped,
             self.one_branch, self.some_elements,
         )  # fmt: skip
         for test in tests:
@@ -76,6 +76,10 @@ class _Suspect:
             if found:
                 return found
         return ""
+
+    def not_finite(self) -> str:
+        wrong = int(np.sum(~np.isfinite(self.got)))
+        return f"{wrong} of {self.got.size} elements are NaN or infinite" if wrong else ""
 
     def zero(self) -> str:
         return "the gradient is zero everywhere" if not np.any(self.got) else ""

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from ..engine import observe
-from ..errors import AutogradError
 from .branches import BranchRecorder
 from .numeric import derivative, one_sided
+from .recording import Replay
 from .report import FAIL, KINK, NONDETERMINISTIC, NONFINITE, PASS, UNRELIABLE, WORST_FIRST, Entry
 
-__all__ = ["Comparison", "Outcome", "Tolerance", "dense"]
+__all__ = ["BackwardFailed", "Comparison", "Outcome", "Tolerance", "dense"]
 
 _FULL_SIDE = 64  # a Jacobian with at most this many outputs is checked output by output …
 _FULL_INPUT = 256  # … and input by input where it has at most this many: each costs several evaluations
@@ -31,6 +31,16 @@ class Tolerance:
     atol: float = 1e-8  # relative to the largest entry of the same input
     seed: int = 0  # of the random upstream gradients and directions
     full: int = 4096  # a Jacobian of at most this many entries is computed whole
+
+    def __post_init__(self) -> None:
+        for name in ("rtol", "atol"):
+            value = getattr(self, name)
+            if not (isinstance(value, (int, float)) and 0 <= value < np.inf):
+                raise ValueError(f"{name} is a number from 0 on, not {value!r}")
+        for name in ("seed", "full"):
+            value = getattr(self, name)
+            if not isinstance(value, (int, np.integer)) or value < 0:
+                raise ValueError(f"{name} is a whole number from 0 on, not {value!r}")
 
 
 @dataclass
@@ -75,6 +85,10 @@ class Unstable(Exception):
     """Two backward passes through the same graph disagree."""
 
 
+class BackwardFailed(Exception):
+    """The backward pass raised an error of its own, which is the cause of this one."""
+
+
 class Comparison:
     """One function of a flat list of float64 arrays, and the comparison of its two derivatives.
 
@@ -84,8 +98,8 @@ class Comparison:
         values: the point.
         names: what reports call the inputs.
         tolerance: see `Tolerance`.
-        exact: numeric derivatives to rounding, where there are any: from the position of an input and a direction to
-            the flat derivative of the outputs.
+        exact: the function again, for complex numbers, where there is one; its derivatives are exact to rounding.
+        epsilon: the relative rounding of what the function computes.
         one_op: the function is a single operation, so where it has a kink the gradient must lie between its one-sided
             derivatives. Of a composition that need not hold: relu(x) - relu(-x) is x, and its gradient at 0 is 0.
     """
@@ -98,7 +112,8 @@ class Comparison:
         names: Sequence[str],
         tolerance: Tolerance,
         *,
-        exact: Callable[[int, np.ndarray], np.ndarray] | None = None,
+        exact: Replay | None = None,
+        epsilon: float = float(np.finfo(np.float64).eps),
         one_op: bool = False,
     ) -> None:
         self.evaluate = evaluate
@@ -110,7 +125,7 @@ class Comparison:
         self.one_op = one_op
         self.generator = np.random.default_rng(tolerance.seed)
         self.evaluations = 0
-        self.epsilon = float(np.finfo(np.float64).eps)  # or more, where an output is of a narrower dtype
+        self.epsilon = epsilon
         self.value = np.zeros(0)  # of the function at the point itself
         self.home = self.signature = b""  # the smooth piece that the point lies on, and that of the last evaluation
         self.upstreams = np.zeros((0, 0))
@@ -124,8 +139,6 @@ class Comparison:
         with observe(recorder := BranchRecorder()):
             outputs = [np.asarray(output) for output in self.evaluate(values)]
         self.signature = recorder.digest
-        for output in outputs:
-            self.epsilon = max(self.epsilon, float(np.finfo(output.dtype).eps))
         return np.concatenate([np.ravel(one) for one in outputs]).astype(np.float64) if outputs else np.zeros(0)
 
     def _curve(self, position: int, direction: np.ndarray, smooth: bool = True) -> Callable[[float], np.ndarray]:
@@ -138,7 +151,7 @@ class Comparison:
                 value = self.flat(moved)
                 if not smooth or self.signature == self.home:
                     return value
-            except AutogradError:  # beyond the function's domain, as probabilities below 0 are
+            except Exception:  # beyond the function's domain, as probabilities below 0 are
                 pass
             self.crossed = True  # no difference to take here; a smaller step may stay on this piece
             return np.full(self.value.shape, np.nan)
@@ -148,6 +161,15 @@ class Comparison:
     # ---------------------------------------------------------------- the comparison
 
     def outcome(self) -> Outcome:
+        """The verdict.
+
+        Raises:
+            BackwardFailed: the backward pass did.
+        """
+        with np.errstate(all="ignore"):  # the verdict says it
+            return self._outcome()
+
+    def _outcome(self) -> Outcome:
         value = self.value = self.flat(self.values)
         self.home = self.signature
         if not np.array_equal(value, self.flat(self.values), equal_nan=True):
@@ -160,8 +182,7 @@ class Comparison:
             self.analytic = self._analytic()
         except Unstable:
             return Outcome(NONDETERMINISTIC, note="two backward passes gave different gradients")
-        with np.errstate(all="ignore"):  # the verdict says it
-            entries = [self._worst(position, rows) for position in range(len(self.values))]
+        entries = [self._worst(position, rows) for position in range(len(self.values))]
         verdicts = [entry.verdict for entry in entries]
         return Outcome(next((one for one in WORST_FIRST if one in verdicts), PASS), entries)
 
@@ -176,8 +197,10 @@ class Comparison:
     def _analytic(self) -> list[Arrays]:
         results = []
         for number, upstream in enumerate([self.upstreams[0], *self.upstreams]):  # the first twice: does it repeat?
-            with np.errstate(all="ignore"):  # the verdict says it
+            try:
                 results.append(self.gradients(upstream))
+            except Exception as error:
+                raise BackwardFailed from error
             if number == 1 and not all(map(_same, results[0], results[1])):
                 raise Unstable
         return results[1:]
@@ -203,33 +226,47 @@ class Comparison:
         crossed = np.zeros(len(directions), bool)
         for column, direction in enumerate(directions):
             if exact is not None:
-                numeric[:, column] = exact(position, direction)
-                continue
-            self.crossed = False
-            numeric[:, column], estimate[:, column] = derivative(self._curve(position, direction), self.epsilon)
-            crossed[column] = self.crossed
+                numeric[:, column] = exact.derivative(position, direction / self._length(position, direction))
+            else:
+                self.crossed = False
+                numeric[:, column], estimate[:, column] = self._derivative(position, direction)
+                crossed[column] = self.crossed
         if exact is not None:
             estimate += 1e-12 * np.max(np.abs(numeric), initial=0.0) + 1e-14 * np.max(np.abs(self.value), initial=0.0)
         return numeric, estimate, crossed, exact is not None
 
-    def _trusted_exact(self, position: int) -> Callable[[int, np.ndarray], np.ndarray] | None:
-        """The exact derivative, where central differences confirm it along one direction: it does not see what left
-        the graph on the way, through NumPy say."""
+    def _derivative(self, position: int, direction: np.ndarray, careful: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        numeric, estimate = derivative(self._curve(position, direction), self.epsilon, careful)
+        length = self._length(position, direction)
+        return numeric / length, estimate / length
+
+    def _length(self, position: int, direction: np.ndarray) -> float:
+        """From steps to derivatives: of one element, how far a step of 1 moves it."""
+        return float(np.max(direction, initial=0.0)) if self.whole(position) else 1.0
+
+    def _trusted_exact(self, position: int) -> Replay | None:
+        """The exact derivative, where the replay gives the very values of the function at other points too: it does not
+        see what left the graph on the way, through NumPy say."""
         if self.exact is None or not self.values[position].size:
             return None
         direction = dense(self.generator, self.values[position].shape)
+        for step in (2.0**-8, -(2.0**-12), 2.0**-20):
+            moved = list(self.values)
+            moved[position] = self.values[position] + step * direction
+            try:
+                if not np.array_equal(self.exact(moved), self.flat(moved), equal_nan=True):
+                    self.exact = None
+                    return None
+            except Exception:  # beyond the domain: nothing to compare with
+                self.exact = None
+                return None
         try:
-            with np.errstate(all="ignore"):
-                exact = self.exact(position, direction)
+            usable = bool(np.all(np.isfinite(self.exact.derivative(position, direction))))
         except Exception:  # an op that takes no complex numbers after all
+            usable = False
+        if not usable:
             self.exact = None
-            return None
-        numeric, estimate = derivative(self._curve(position, direction), self.epsilon)
-        scale = np.max(np.abs(exact), initial=0.0)
-        with np.errstate(invalid="ignore"):
-            agree = np.abs(exact - numeric) <= 1e-7 * scale + estimate
-            sharp = estimate <= 1e-5 * scale + 1e-9 * np.max(np.abs(self.value), initial=0.0)
-        return self.exact if np.all(np.isfinite(exact) & agree & sharp) else None
+        return self.exact
 
     def _worst(self, position: int, rows: list[int | None]) -> Entry:
         """All entries of one input compared; the worst of them."""
@@ -239,8 +276,7 @@ class Comparison:
         judged = self._judge(moved, error, found)
         doubtful = [] if exact else np.flatnonzero(np.any(judged.wrong, axis=0)).tolist()
         for column in doubtful:  # before it is called wrong: how noisy are the function's values?
-            curve = self._curve(position, directions[column])
-            moved[:, column], error[:, column] = derivative(curve, self.epsilon, careful=True)
+            moved[:, column], error[:, column] = self._derivative(position, directions[column], careful=True)
         if doubtful:
             judged = self._judge(moved, error, found)
         for column, direction in enumerate(directions):
@@ -254,10 +290,8 @@ class Comparison:
         if not judged.verdicts.size:
             return Entry(self.names[position], None, None, 0.0, 0.0, 0.0, 0.0, PASS, self.values[position].shape)
         row, column = judged.worst([output is not None for output in rows])
-        scaling = float(np.max(directions[column])) if whole else 1.0  # back from steps to derivatives …
         output = rows[row]
-        if output is not None:
-            scaling *= float(self.upstreams[row, output])  # … and from the upstream gradient
+        scaling = 1.0 if output is None else float(self.upstreams[row, output])  # back from the upstream gradient
         shape = self.values[position].shape
         return Entry(
             self.names[position],
@@ -274,8 +308,7 @@ class Comparison:
     def _analytic_along(self, position: int, directions: Arrays) -> np.ndarray:
         """For each upstream gradient (row) the analytic derivative along each direction (column)."""
         if self.whole(position):  # element by element: 0 × infinity would spread from one element to all
-            lengths = np.array([np.max(one, initial=0.0) for one in directions])
-            found = [np.ravel(row[position]) * lengths for row in self.analytic]
+            found = [np.ravel(row[position]) for row in self.analytic]
         else:
             found = [np.array([np.sum(row[position] * one) for one in directions]) for row in self.analytic]
         return np.array(found).reshape(len(self.upstreams), len(directions))
@@ -289,7 +322,9 @@ class Comparison:
         estimate = np.nan_to_num(spread, nan=0.0, posinf=np.inf).sum(axis=1)
         scale = float(np.max(np.abs(numeric), initial=0.0))
         size = float(np.max(np.abs(upstreams) @ np.abs(self.value), initial=0.0))
-        allowed = tolerance.rtol * np.maximum(np.abs(found), np.abs(numeric)) + tolerance.atol * max(scale, 1e-5)
+        # Of the output's own derivatives: what stands beside much larger ones of other outputs must be right as well.
+        own = np.max(np.abs(numeric), axis=1, keepdims=True, initial=0.0)
+        allowed = tolerance.rtol * np.maximum(np.abs(found), np.abs(numeric)) + tolerance.atol * np.maximum(own, 1e-5)
         wrong = np.abs(found - numeric) > allowed + estimate
         poor = (estimate > allowed) & (estimate > 0.01 * np.maximum(np.maximum(scale, np.abs(found)), 1e-6 * size))
         finite = np.isfinite(found) & np.isfinite(estimate)
@@ -304,9 +339,9 @@ class Comparison:
         if declared and not self.one_op:
             verdicts[stuck, column] = KINK
             return
-        curve = self._curve(position, direction, smooth=not declared)
-        after, after_error = one_sided(curve, 1, self.epsilon)
-        before, before_error = one_sided(curve, -1, self.epsilon)
+        curve, length = self._curve(position, direction, smooth=not declared), self._length(position, direction)
+        after, after_error = (one / length for one in one_sided(curve, 1, self.epsilon))
+        before, before_error = (one / length for one in one_sided(curve, -1, self.epsilon))
         for row in np.flatnonzero(stuck):
             upstream = self.upstreams[row]
             seen = upstream != 0  # outputs without a weight have no say, however badly they are known

@@ -28,11 +28,13 @@ class Evidence:
         arguments: Any,
         loss: Callable[[Any], Any] | None,
         subject: Subject,
+        options: Mapping[str, Any],
     ) -> None:
         self.fn = fn
         self.arguments = arguments
         self.loss = loss
         self.subject = subject
+        self.options = dict(options)  # of gradcheck
         self.check: LocalCheck | None = None  # of the guilty op, when it is found
 
     def render(self, report: Report, path: str | os.PathLike[str], options: Mapping[str, Any]) -> str:
@@ -55,7 +57,7 @@ class Evidence:
     def _function_view(self) -> Any:
         import visualize
 
-        tensors = self.subject.tensors(self.subject.values, tracked=True)
+        tensors = self.subject.tensors(tracked=True)
         view = visualize.trace(lambda *inputs: self.subject.outputs(inputs), *tensors, names={})
         return _renamed(view, self.subject.names)
 

@@ -10,9 +10,9 @@ import numpy as np
 from ..engine import Node, Observer, Scatter, TensorCore, observe, run_backward, wrap
 from ..engine.dispatch import SELECT, select_node
 from .causes import likely_cause
-from .comparison import Comparison, Outcome, Tolerance, dense
+from .comparison import BackwardFailed, Comparison, Outcome, Tolerance, dense
 from .recording import Recorded, Recording
-from .report import FAIL, KINK, Culprit, Entry
+from .report import FAIL, KINK, UNRELIABLE, Culprit, Entry
 from .rerun import run
 from .subject import Arrays, Subject, parameter_names, second_order, split
 
@@ -36,12 +36,14 @@ class LocalCheck:
         values = [np.array(one.inputs[position], np.float64) for position in self.positions]
         names = [self.name(position) for position in self.positions]
         self.subject = Subject(self.call, values, names)
-        outputs = one.outputs[: one.op.outputs] if one.op.pullback is None else one.outputs
-        self.outputs = [output for output in outputs if isinstance(output, np.ndarray)]
+        self.outputs = [
+            output
+            for output in (one.outputs if one.op.pullback is not None else one.outputs[: one.op.outputs])
+            if isinstance(output, np.ndarray)
+        ]
         narrow = max((float(np.finfo(one.dtype).eps) for one in self.outputs if one.dtype.kind == "f"), default=0.0)
-        self.tolerance = Tolerance(
-            max(tolerance.rtol, 64 * narrow), max(tolerance.atol, 64 * narrow), tolerance.seed, _FULL
-        )
+        rtol, atol = max(tolerance.rtol, 64 * narrow), max(tolerance.atol, 64 * narrow)
+        self.tolerance = Tolerance(rtol, atol, tolerance.seed, min(tolerance.full, _FULL))
 
     def name(self, position: int) -> str:
         op = self.one.op
@@ -58,16 +60,20 @@ class LocalCheck:
 
     def gradients(self, upstream: np.ndarray) -> Arrays:
         """What the recorded node itself makes of an upstream gradient, input by input."""
-        floating = [wrap(output) for output in self.outputs if output.dtype.kind == "f"]
-        seeds = split(upstream, floating)
+        floating = [place for place, output in enumerate(self.outputs) if output.dtype.kind == "f"]
+        places = [place for number, place in enumerate(floating) if number not in self.subject.constant]
+        seeds = split(upstream, [wrap(self.outputs[place]) for place in places])
         roots = [self.node]
         if isinstance(self.node.shape, tuple) and self.node.shape and isinstance(self.node.shape[0], tuple):
-            places = [place for place, output in enumerate(self.outputs) if output.dtype.kind == "f"]
             roots = [select_node(self.node, place, self.outputs[place]) for place in places]
-        with observe(catch := _Catch(self.node)):
-            run_backward(
-                roots, seeds, wanted=[one for one in self.node.parents if one is not None], retain_graph=True
-            )  # fmt: skip
+        hooks, self.node.hooks = self.node.hooks, None  # they are the user's, not the rule's
+        try:
+            with observe(catch := _Catch(self.node)):
+                run_backward(
+                    roots, seeds, wanted=[one for one in self.node.parents if one is not None], retain_graph=True
+                )  # fmt: skip
+        finally:
+            self.node.hooks = hooks
         found: Arrays = []
         for position, value in zip(self.positions, self.subject.values, strict=True):
             gradient = catch.gradients[position] if position < len(catch.gradients) else None
@@ -79,15 +85,18 @@ class LocalCheck:
             found.append(total)
         return found
 
-    def comparison(self, gradients: Callable[[np.ndarray], Arrays] | None = None) -> Comparison:
+    def comparison(self) -> Comparison:
+        """The node's own gradients, held against the op's numeric ones."""
+        subject = self.subject
+        try:
+            subject.record()
+            exact = subject.replay()
+        except Exception:  # the op cannot be run by itself, as the comparison will find too
+            exact = None
         return Comparison(
-            self.subject.evaluate,
-            gradients or self.gradients,
-            self.subject.values,
-            self.subject.names,
-            self.tolerance,
-            one_op=True,
-        )
+            subject.evaluate, self.gradients, subject.values, subject.names, self.tolerance,
+            exact=exact, epsilon=subject.epsilon, one_op=True,
+        )  # fmt: skip
 
 
 class _Catch(Observer):
@@ -135,6 +144,7 @@ def locate(recording: Recording, tolerance: Tolerance, order: int = 1) -> Locate
             cause = "its value is right, but gradients do not flow through the rule itself as they should"
         if outcome.verdict == FAIL:
             found.check = check
+            check.subject.forget()
             found.culprit = _culprit(one, outcome, cause)
             return found
     return found
@@ -143,19 +153,29 @@ def locate(recording: Recording, tolerance: Tolerance, order: int = 1) -> Locate
 def _guarded(comparison: Comparison) -> Outcome:
     try:
         return comparison.outcome()
-    except Exception as error:  # the op cannot be run by itself, or its backward raises
-        return Outcome(FAIL if comparison.value.size else KINK, note=f"{type(error).__name__}: {error}".split("\n")[0])
+    except BackwardFailed as error:
+        return Outcome(FAIL, note=_one_line(error.__cause__))
+    except Exception:  # the op cannot be run by itself, so there is nothing to hold against it
+        return Outcome(UNRELIABLE)
+
+
+def _one_line(error: BaseException | None) -> str:
+    return f"{type(error).__name__}: {error}".split("\n")[0]
 
 
 def _second(check: LocalCheck) -> Outcome:
     """The gradient of one op's gradient."""
     try:
         shapes = [output.shape for output in check.subject.evaluate(check.subject.values)]
-        generator = np.random.default_rng(check.tolerance.seed)
-        subject = second_order(check.subject, [dense(generator, shape) for shape in shapes])
-        return Comparison(subject.evaluate, subject.gradients, subject.values, subject.names, check.tolerance).outcome()
-    except Exception as error:
-        return Outcome(FAIL, note=f"{type(error).__name__}: {error}".split("\n")[0])
+    except Exception:  # the op cannot be run by itself
+        return Outcome(UNRELIABLE)
+    generator = np.random.default_rng(check.tolerance.seed)
+    subject = second_order(check.subject, [dense(generator, shape) for shape in shapes])
+    return _guarded(
+        Comparison(
+            subject.evaluate, subject.gradients, subject.values, subject.names, check.tolerance, epsilon=subject.epsilon
+        )
+    )
 
 
 def _fresh_gradients(check: LocalCheck) -> Callable[[np.ndarray], Arrays]:
@@ -220,10 +240,10 @@ def find_cut(recording: Recording, inputs: Sequence[np.ndarray], names: Sequence
             return Culprit(
                 op=read.how,
                 kind="read",
-                step=None,
+                step=next((one.step for one in recording.ops if any(read.array is made for made in one.outputs)), None),
                 entry=None,
                 site=None if read.site is None else str(read.site),
-                cause=f"a value of {origin[id(read.array)]} leaves the graph here, so no gradient can flow back",
+                cause=f"a value of {origin[id(read.array)]} leaves the graph here: what depends on it gets no gradient",
                 cut=True,
             )
     return None

@@ -17,7 +17,7 @@ LARGEST_STEP = _STEPS[0]  # for a well-behaved function; samplers keep further t
 
 _SIDE_STEPS = tuple(2.0**power for power in (-10, -14, -18, -22))
 
-_CLOSE = 2.0**-32  # apart are the points that rounding noise is measured at
+_CLOSE = 2.0**-32  # apart are the points that rounding noise is measured at, or further where values are coarser
 _LEVELS = 3
 _GOAL = 1e-8
 _EPSILON = float(np.finfo(np.float64).eps)
@@ -57,7 +57,7 @@ def derivative(
         first = _extrapolated(curve, _STEPS[0], epsilon)
         if _good(first) and not careful:
             return first.value, first.error
-        noise = _noise(curve)
+        noise = _noise(curve, max(_CLOSE, 32 * epsilon))
         tried: list[_Try] = []
         for step in (*_STEPS, *_TINY_STEPS):
             if step in _TINY_STEPS and any(np.all(np.isfinite(one.error)) for one in tried):
@@ -160,13 +160,13 @@ _OFFSETS = np.array([-4.0, -2.847, -1.618, -0.741, 0.0, 0.577, 1.414, 2.718, 3.9
 _PARABOLAS = np.linalg.qr(_OFFSETS[:, None] ** np.arange(3))[0]
 
 
-def _noise(curve: Callable[[float], np.ndarray]) -> np.ndarray:
+def _noise(curve: Callable[[float], np.ndarray], apart: float) -> np.ndarray:
     """The rounding noise of the function's values: what a parabola leaves of values so close together that all else is
     smooth.
 
     It can be far above the last digit of the values where large numbers cancel inside the function.
     """
-    values = np.array([np.asarray(curve(offset * _CLOSE), np.float64) for offset in _OFFSETS])
+    values = np.array([np.asarray(curve(offset * apart), np.float64) for offset in _OFFSETS])
     flat = values.reshape(len(_OFFSETS), -1)
     left = flat - _PARABOLAS @ (_PARABOLAS.T @ flat)
     noise = np.sqrt(np.sum(left * left, axis=0) / (len(_OFFSETS) - 3)).reshape(values.shape[1:])

@@ -170,11 +170,11 @@ class Report:
         what = "gradient" if self.order == 1 else "gradient of the gradient"
         many = "1 input" if len(self.entries) == 1 else f"{len(self.entries)} inputs"
         lines = [f"{self.verdict}: {what} of {many}, {self.evaluations} evaluations"]
-        lines += [f"  {line}" for line in self.note.splitlines()]
+        lines += [f"  {line}" for line in self.note.splitlines()[:4]]
         if self.culprit is not None:
             lines += [f"  {line}" for line in self.culprit.lines()]
         ranked = sorted(self.entries, key=_badness, reverse=True)
-        room = _LINES - len(lines)
+        room = max(_LINES - len(lines), 1)
         shown = len(ranked) if len(ranked) <= room else room - 1
         lines += [f"  {entry}" for entry in ranked[:shown]]
         if shown < len(ranked):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Function
-from ..engine import Op, apply, wrap
+from ..engine import Op, TensorCore, apply, wrap
 from ..engine import copy as copy_op
 from ..engine.dispatch import run_composite
 from .tree import flatten, rebuild
@@ -22,7 +22,8 @@ def run(op: Op, inputs: tuple[Any, ...], params: dict[str, Any]) -> Any:
     params = fresh(params)
     if op.pullback is not None:  # of a user's Function
         function: type[Function] = op.function
-        return function.apply(*(wrap(one) if isinstance(one, np.ndarray) else one for one in inputs))
+        own = (wrap(one) if isinstance(one, np.ndarray) else one for one in inputs)
+        return function.apply(*(apply(copy_op, (one,)) if isinstance(one, TensorCore) else one for one in own))
     if op.kind == "composite":
         return run_composite(op, inputs, params)
     if op.mutates:

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Function, grad
-from ..engine import Op, TensorCore, enable_grad, here, wrap
+from ..engine import Op, TensorCore, enable_grad, here, no_grad, wrap
 from ..errors import GraphError
 from ..functions.random import get_rng_state, set_rng_state
 from ..nn import Module
 from ..nn.stateless import functional_call
-from .recording import Recording, complex_replay, record
+from .recording import Recording, Replay, complex_replay, dependent_ops, record
 from .tree import flatten, rebuild
 
 __all__ = ["Subject", "read_only", "second_order"]
@@ -30,21 +30,33 @@ class Subject:
         values: the point, in float64.
         names: what to call each value.
         frozen: put the default random generator into the same state before every call.
+        tracked: run the function on Tensors that require grad, for its values too: it may differentiate inside.
     """
 
-    def __init__(self, call: Callable[..., Any], values: Arrays, names: Sequence[str], *, frozen: bool = False) -> None:
+    def __init__(
+        self,
+        call: Callable[..., Any],
+        values: Arrays,
+        names: Sequence[str],
+        *,
+        frozen: bool = False,
+        tracked: bool = False,
+    ) -> None:
         self.call = call
         self.values = values
         self.names = list(names)
         self.frozen = frozen
+        self.tracked = tracked
+        self.epsilon = float(np.finfo(np.float64).eps)  # or more, where a narrower dtype lies on the way
         self._state = get_rng_state() if frozen else None
-        self._graph: tuple[list[Any], list[Any]] | None = None
+        self._recorded: tuple[Recording, list[Any], list[Any]] | None = None
+        self.constant: set[int] = set()  # outputs that a Function marked as not differentiable
 
     # ---------------------------------------------------------------- running it
 
-    def tensors(self, values: Arrays, tracked: bool = False) -> list[Any]:
+    def tensors(self, tracked: bool, values: Arrays | None = None) -> list[Any]:
         """Tensors on read-only memory."""
-        made = [wrap(read_only(value)) for value in values]
+        made = [wrap(read_only(value)) for value in (self.values if values is None else values)]
         for tensor in made:
             tensor.requires_grad = tracked
         return made
@@ -57,26 +69,40 @@ class Subject:
         found = [leaf for leaf in leaves if isinstance(leaf, TensorCore) and leaf.array.dtype.kind == "f"]
         if not found:
             raise GraphError(f"the function returned no floating Tensor, so there is no gradient to check.{here()}")
-        return found
+        return [one for position, one in enumerate(found) if position not in self.constant]
 
     def evaluate(self, values: Arrays) -> Arrays:
-        """The outputs as arrays, nothing tracked."""
-        return [output.array for output in self.outputs(self.tensors(values))]
+        """The outputs as arrays."""
+        with enable_grad() if self.tracked else no_grad():
+            return [output.array for output in self.outputs(self.tensors(self.tracked, values))]
 
     def record(self) -> Recording:
         """A run with everything tracked, whose graph `gradients` goes back through."""
-        tensors = self.tensors(self.values, tracked=True)
-        with enable_grad():
-            recording, outputs = record(lambda *given: self.outputs(given), tensors)
-        self._graph = tensors, outputs
-        return recording
+        if self._recorded is None:
+            tensors = self.tensors(tracked=True)
+            with enable_grad():
+                recording, outputs = record(lambda *given: self.outputs(given), tensors)
+            self.constant = _marked_constant(recording, outputs)
+            outputs = [one for position, one in enumerate(outputs) if position not in self.constant]
+            self._recorded = recording, tensors, outputs
+            narrow = [
+                float(np.finfo(output.dtype).eps)
+                for one in dependent_ops(recording, [tensor.array for tensor in tensors])
+                for output in one.outputs
+                if isinstance(output, np.ndarray) and output.dtype.kind == "f"
+            ]
+            self.epsilon = max(self.epsilon, *narrow) if narrow else self.epsilon
+        return self._recorded[0]
+
+    def forget(self) -> None:
+        """Let go of the recorded graph."""
+        self._recorded = None
 
     def gradients(self, upstream: np.ndarray) -> Arrays:
         """The gradients of all values, for one flat upstream gradient of all outputs."""
-        if self._graph is None:
-            self.record()
-        assert self._graph is not None
-        tensors, outputs = self._graph
+        self.record()
+        assert self._recorded is not None
+        _, tensors, outputs = self._recorded
         seeds = split(upstream, outputs)
         pairs = [(output, seed) for output, seed in zip(outputs, seeds, strict=True) if output.requires_grad]
         found: Sequence[Any] = [None] * len(tensors)
@@ -95,24 +121,27 @@ class Subject:
 
     def tracked_arrays(self) -> Arrays:
         """The very arrays that the recorded run started from."""
-        assert self._graph is not None, "record() comes first"
-        return [tensor.array for tensor in self._graph[0]]
+        self.record()
+        assert self._recorded is not None
+        return [tensor.array for tensor in self._recorded[1]]
 
-    def exact(self, recording: Recording) -> Callable[[int, np.ndarray], np.ndarray] | None:
-        """Derivatives by complex step, where every op on the way is analytic."""
-        assert self._graph is not None, "record() comes first"
-        tensors, outputs = self._graph
-        replay = complex_replay(recording, [one.array for one in tensors], [one.array for one in outputs])
-        if replay is None:
-            return None
+    def replay(self) -> Replay | None:
+        """The recorded run as a function of complex numbers, where every op on the way is analytic."""
+        recording = self.record()
+        assert self._recorded is not None
+        _, tensors, outputs = self._recorded
+        return complex_replay(recording, [one.array for one in tensors], [one.array for one in outputs], self.values)
 
-        def along(position: int, direction: np.ndarray) -> np.ndarray:
-            moved = list(self.values)
-            step = 1e-20
-            moved[position] = self.values[position] + 1j * step * direction
-            return np.asarray(np.imag(replay(moved)) / step)
 
-        return along
+def _marked_constant(recording: Recording, outputs: Sequence[Any]) -> set[int]:
+    """Positions of the outputs that a recorded Function returned untracked: it marked them as not differentiable."""
+    made = {
+        id(array)
+        for one in recording.ops
+        if one.op.pullback is not None and one.node is not None
+        for array in one.outputs
+    }
+    return {at for at, one in enumerate(outputs) if not one.requires_grad and id(one.array) in made}
 
 
 def second_order(subject: Subject, upstream: Arrays) -> Subject:
@@ -140,7 +169,9 @@ def second_order(subject: Subject, upstream: Arrays) -> Subject:
         ]
 
     labels = [f"upstream gradient {position}" for position in range(len(upstream))]
-    return Subject(gradient, [*subject.values, *upstream], [*subject.names, *labels])
+    second = Subject(gradient, [*subject.values, *upstream], [*subject.names, *labels])
+    second.epsilon = subject.epsilon
+    return second
 
 
 # -------------------------------------------------------------------- of a function
@@ -163,7 +194,7 @@ def of_function(fn: Callable[..., Any], inputs: Any, frozen: bool = False) -> Su
 
     names = _names(fn, arguments)
     values = [np.array(_array_of(leaves[position]), dtype=np.float64) for position in positions]
-    return Subject(call, values, [names[position] for position in positions], frozen=frozen)
+    return Subject(call, values, [names[position] for position in positions], frozen=frozen, tracked=True)
 
 
 def of_module(module: Module, inputs: Any, loss: Callable[[Any], Any] | None, frozen: bool = False) -> Subject:
@@ -194,7 +225,8 @@ def of_module(module: Module, inputs: Any, loss: Callable[[Any], Any] | None, fr
     names = _names(module.forward, arguments)
     values = [np.array(one.array, np.float64) for one in parameters.values()]
     values += [np.array(_array_of(leaves[position]), np.float64) for position in positions]
-    return Subject(call, values, [*parameters, *(names[position] for position in positions)], frozen=frozen)
+    labels = [*parameters, *(names[position] for position in positions)]
+    return Subject(call, values, labels, frozen=frozen, tracked=True)
 
 
 def _checked(leaves: list[Any]) -> list[int]:
