@@ -202,7 +202,7 @@ def test_every_module_says_what_it_is_for():
 # The modules whose names users write.
 FACES = [
     autograd_ff, autograd_ff.autograd, autograd_ff.func, autograd_ff.nn, autograd_ff.nn.functional, autograd_ff.nn.init,
-    autograd_ff.nn.stateless, autograd_ff.nn.utils, autograd_ff.optim, autograd_ff.optim.lr_scheduler, autograd_ff.data, autograd_ff.datasets,
+    autograd_ff.nn.utils, autograd_ff.optim, autograd_ff.optim.lr_scheduler, autograd_ff.data, autograd_ff.datasets,
     autograd_ff.transforms, autograd_ff.testing, visualize,
 ]  # fmt: skip
 

@@ -1,6 +1,6 @@
 """Layers, losses, initialisers: PyTorch's ``torch.nn``."""
 
-from . import functional, init, stateless, utils
+from . import functional, init, utils
 from .activation import (
     CELU,
     ELU,
