@@ -61,6 +61,7 @@ def middle(x1, x2):
 class Scaled(Function):
     @staticmethod
     def forward(ctx, x, y, factor: float):
+        assert x.shape == y.shape
         ctx.save_for_backward(x, y)
         ctx.factor = factor
         return x * y * factor
@@ -172,7 +173,7 @@ def test_all_that_a_file_defines(files, check):
         "PASS  middle (composite, right.py:16): 10 examples from its domain",
         "PASS  Scaled (Function, right.py:21): x 3x4, y 3x4, factor=0.5; x 4, y 4, factor=0.5; "
         "x scalar, y scalar, factor=0.5 from -2 to 2; 3 examples",
-        "PASS  Net (Module, right.py:34): 4 parameters, x 4x7 from -2 to 2; 3 examples",
+        "PASS  Net (Module, right.py:35): 4 parameters, x 4x7 from -2 to 2; 3 examples",
         "4 of 4 pass",
     ]
 
@@ -251,7 +252,7 @@ def test_shapes_are_guessed_until_it_runs(files, check):
     code, out, _ = check("shapes.py:joined")
     assert code == 1
     assert re.match(r"NOT CHECKED  joined .*: it does not run on parts 3x4: DtypeError at shapes.py:19: cat takes", out)
-    assert "Give the shape of each argument: --shape" in out
+    assert out.endswith("\n  Write a function of Tensors alone that calls joined, and name that: file.py:name\n")
     assert "returns no floating Tensor, but Tensor" in check("shapes.py:counted")[1]
 
 
@@ -265,13 +266,13 @@ def test_verdicts_other_than_fail(files, check):
     assert check("odd.py:dropped")[0] == 0, "dropout draws the same mask in each evaluation"
 
 
-def test_what_backward_raises_is_an_error_with_its_line(files, check):
+def test_what_backward_raises_is_a_failure(files, check):
     wrong = CUBE.replace("return gradient * 2", "raise ValueError('no idea')\n        return gradient * 2")
     files(raising=wrong, half=CUBE.split("    @staticmethod\n    def backward")[0])
     code, out, err = check("raising.py")
     assert (code, err) == (1, "")
-    assert out.startswith("ERROR  Cube (Function, raising.py:4): x 3x4")
-    assert "ValueError at raising.py:13: no idea" in out
+    assert out.startswith("FAIL  Cube (Function, raising.py:4): x 3x4")
+    assert "backward raised ValueError: no idea" in out
     code, out, _ = check("half.py")
     assert (code, out) == (1, "NOT CHECKED  Cube (Function, half.py:4): it has no backward\n")
 
@@ -302,6 +303,352 @@ def test_a_file_in_a_package_may_import_relatively(files, check):
         code, out, _ = check(target)
         assert code == 1
         assert re.search(r"guilty: Cube \(Function\), .*user.py:5: return Cube.apply\(x\)", out)
+
+
+# ---------------------------------------------------------------- users' code that does as it likes
+
+
+LEAVING = """\
+import sys
+
+from autograd_ff import nn
+from autograd_ff.autograd import Function
+
+
+class Strange(BaseException):
+    pass
+
+
+class Mute(Exception):
+    def __str__(self):
+        raise ValueError
+
+
+def leaves(x):
+    sys.exit(0)
+
+
+def strange(x):
+    raise Strange("never seen")
+
+
+def mute(x):
+    raise Mute
+
+
+class Late(Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x * 2
+
+    @staticmethod
+    def backward(ctx, gradient):
+        sys.exit(0)
+
+
+class Made(nn.Module):
+    def __init__(self):
+        sys.exit(0)
+
+    def forward(self, x):
+        return x
+
+
+class Twice(Late):
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient * 2
+
+
+def __getattr__(name):
+    if name == "lazy":
+        sys.exit(0)
+    raise AttributeError(name)
+"""
+
+
+def test_code_that_ends_the_program_is_an_error_like_others(files, check):
+    files(leaving=LEAVING)
+    code, out, err = check("leaving.py:leaves")
+    assert (code, err) == (1, "")
+    assert out.startswith("ERROR  leaves (function, leaving.py:16): x 3x4\n")
+    assert "it ends the program by sys.exit(0) at leaving.py:17" in out
+    code, out, err = check("leaving.py:strange")
+    assert (code, err) == (1, "")
+    assert out.startswith("ERROR  strange")
+    assert "Strange at leaving.py:21: never seen" in out
+    assert "Mute at leaving.py:25" in check("leaving.py:mute")[1]
+    assert check("leaving.py:lazy") == (
+        2,
+        "",
+        "error: leaving.py:lazy cannot be read: it ends the program by sys.exit(0) at leaving.py:54\n",
+    )
+
+
+def test_others_are_checked_after_one_that_ends_the_program(files, check):
+    files(leaving=LEAVING)
+    code, out, err = check("leaving.py")
+    assert (code, err) == (1, "")
+    assert [line.split(" (")[0] for line in out.splitlines() if not line.startswith(" ")] == [
+        "ERROR  Late",
+        "PASS  Twice",
+        "ERROR  Made",
+        "1 of 3 pass",
+    ]
+    assert "x 3x4 from -2 to 2, seed 0\n  it ends the program by sys.exit(0) at leaving.py:35" in out
+    assert "sys.exit(0) at leaving.py:40" in out
+
+
+def test_an_op_that_ends_the_program(files, check):
+    files(planted=RIGHT.replace("2 * g * x,", "__import__('sys').exit(0),"))
+    code, out, _ = check("planted.py")
+    assert code == 1
+    assert out.startswith("ERROR  square_op")
+    assert out.endswith("3 of 4 pass\n")
+
+
+def test_ctrl_c_is_still_obeyed(files, check):
+    files(stopped="def f(x):\n    raise KeyboardInterrupt\n")
+    assert check("stopped.py:f") == (130, "", "interrupted\n")
+
+
+@pytest.mark.usefixtures("_recorded")
+def test_paths_are_meant_from_where_it_was_started(files, check, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    files(cube=CUBE.replace("import Function", "import Function\nimport os\nos.chdir('elsewhere')"))
+    code, out, _ = check("cube.py", "--output", "found", "--save", "test_it.py", "--picture", "wrong.svg")
+    assert code == 1
+    assert out.startswith("FAIL  Cube (Function, cube.py:6)")
+    for one in ("found/Cube_wrong.png", "found/test_Cube_gradient.py", "test_it.py", "wrong.svg"):
+        assert (tmp_path / one).is_file()
+    assert not list((tmp_path / "elsewhere").iterdir())
+    assert "drawn: found/Cube_wrong.png" in out
+    assert "run it: pytest test_it.py\n" in out
+
+
+# ---------------------------------------------------------------- arguments without a gradient, or that are no Tensors
+
+
+LOSSES = """\
+from autograd_ff.autograd import Function
+
+
+class SquaredError(Function):
+    @staticmethod
+    def forward(ctx, x, t):
+        ctx.save_for_backward(x, t)
+        return ((x - t) ** 2).mean()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        x, t = ctx.saved_tensors
+        return gradient * 2 * (x - t) / x.numel(), None
+
+
+def loss(x, t):
+    return ((x - t.detach()) ** 2).mean()
+
+
+class Nothing(Function):
+    @staticmethod
+    def forward(ctx, x, y):
+        return x + y
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return None, None
+"""
+
+
+def test_none_is_no_gradient_by_intention(files, check):
+    files(losses=LOSSES, wrong=LOSSES.replace("gradient * 2", "gradient * 3"))
+    code, out, err = check("losses.py:SquaredError")
+    assert (code, err) == (0, "")
+    assert out.endswith("; 4 examples; t: no gradient (None)\n")
+    code, out, _ = check("wrong.py:SquaredError", "--order", "2")
+    assert code == 1
+    assert out.startswith("FAIL  SquaredError")
+    assert "; t: no gradient (None)\n" in out
+    assert re.search(r"guilty: SquaredError(.|\n)*d x\[", out)
+    code, out, _ = check("losses.py:Nothing")
+    assert (code, out.split()[0]) == (1, "FAIL"), "None for all is a return that was forgotten"
+
+
+def test_constants(files, check):
+    files(losses=LOSSES)
+    assert check("losses.py:loss")[0] == 1
+    code, out, err = check("losses.py:loss", "--constant", "t")
+    assert (code, err) == (0, "")
+    assert out.endswith("; t: constant\n")
+    code, out, _ = check("losses.py:loss", "--constant", "t", "x")
+    assert code == 1
+    assert out.startswith("NOT CHECKED")
+    assert out.endswith(": each of its Tensors is a constant, so there is nothing to differentiate\n")
+
+
+DIRTY = """\
+from autograd_ff.autograd import Function
+
+
+class Doubled(Function):
+    @staticmethod
+    def forward(ctx, x):
+        x.mul_(2)
+        ctx.mark_dirty(x)
+        return x
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient * 2
+"""
+
+
+def test_a_function_that_writes_its_input_gets_copies(files, check):
+    files(dirty=DIRTY, wrong=DIRTY.replace("gradient * 2", "gradient * 3"))
+    code, out, err = check("dirty.py", "--order", "2")
+    assert (code, err) == (0, "")
+    assert out.endswith("; on copies of its inputs, which it writes\n")
+    code, out, _ = check("wrong.py")
+    assert code == 1
+    assert "guilty: Doubled (Function)" in out
+
+
+ARGUMENTS = """\
+from typing import Optional
+
+
+def keyword(x, *, factor=3.0):
+    return x * factor
+
+
+def needed(x, *, factor):
+    return x * factor
+
+
+def text(x, how: str):
+    return x if how == "a" else x * 2
+
+
+def defaults(x, how="a", count=2, flag=True, bias=None):
+    assert (how, count, flag) == ("a", 2, True)
+    return x * count if bias is None else x * count + bias
+
+
+def quoted(x, how: "str | None" = None, factor: float = 3.0):
+    assert (how, factor) == (None, 3.0)
+    return x * factor
+
+
+def optional(x, count: Optional[int], more: int | None = None):
+    assert count + 0 == 2 and more is None
+    return x * count
+
+
+def later(how="a", x=None):
+    assert how == "a"
+    return x * 2
+
+
+def numbers(x, sizes: list[int]):
+    return x
+
+
+def axes(x):
+    if x.ndim != 5:
+        raise ValueError("five axes")
+    return x
+
+
+def typo(x):
+    return y  # noqa: F821
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["keyword"], "x 3x4; x 4; x scalar from"),
+        (["defaults"], "x 3x4; x 4; x scalar from"),
+        (["defaults", "--shape", "3x4", "4"], "x 3x4, how='a', count=2, flag=True, bias 4 from"),
+        (["quoted"], "x 3x4; x 4; x scalar from"),
+        (["optional"], "x 3x4, count=2; x 4, count=2"),
+        (["later"], "how='a', x 3x4; "),
+    ],
+)
+def test_what_is_no_tensor_gets_none(files, check, options, said):
+    files(arguments=ARGUMENTS)
+    code, out, err = check(f"arguments.py:{options[0]}", *options[1:])
+    assert (code, err) == (0, "")
+    assert said in out
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "way_out"),
+    [
+        ("needed", "it needs keyword-only arguments: factor", "Write a function of Tensors alone that calls needed"),
+        ("text", "it needs a str for how", "Write a function of Tensors alone that calls text"),
+        ("numbers", "it needs a list for sizes", "Write a function of Tensors alone that calls numbers"),
+        ("axes", "five axes", "Give the shape of each argument: --shape"),
+        ("typo", "NameError at arguments.py:47", ""),
+    ],
+)
+def test_the_way_out_fits_the_reason(files, check, name, said, way_out):
+    files(arguments=ARGUMENTS)
+    code, out, err = check(f"arguments.py:{name}")
+    assert (code, err) == (1, "")
+    assert out.startswith("NOT CHECKED")
+    first, *others = out.splitlines()
+    assert said in first
+    assert len(others) == bool(way_out)
+    assert way_out in out
+
+
+# ---------------------------------------------------------------- shapes that broadcast
+
+
+PRODUCT = """\
+from autograd_ff.autograd import Function
+
+
+class Product(Function):
+    @staticmethod
+    def forward(ctx, x, y):
+        ctx.save_for_backward(x, y)
+        return x * y
+
+    @staticmethod
+    def backward(ctx, gradient):
+        x, y = ctx.saved_tensors
+        to_y = gradient * x
+        return gradient * y, to_y
+"""
+
+
+def test_a_sum_that_broadcasting_needs(files, check):
+    right = "to_y.sum(0) if to_y.ndim > y.ndim else to_y"
+    files(
+        missing=PRODUCT,
+        mean=PRODUCT.replace(", to_y\n", f", {right.replace('sum', 'mean')}\n"),
+        right=PRODUCT.replace(", to_y\n", f", {right}\n"),
+        raising=PRODUCT.replace("        to_y =", "        if x.shape != y.shape:\n            raise ValueError\n        to_y ="),
+        refusing=PRODUCT.replace("        ctx.save", "        assert x.shape == y.shape\n        ctx.save"),
+    )  # fmt: skip
+    for name, said in (("missing", "as the gradient of argument 1"), ("mean", "d y[")):
+        code, out, err = check(f"{name}.py")
+        assert (code, err) == (1, "")
+        assert out.startswith("FAIL  Product")
+        assert ": x 3x4, y 4 from" in out.splitlines()[0]
+        assert "Right on x 3x4, y 3x4; but forward also takes unequal shapes" in out
+        assert said in out
+    assert check("right.py")[:2] == (
+        0,
+        "PASS  Product (Function, right.py:4): x 3x4, y 3x4; x 4, y 4; x scalar, y scalar; x 3x4, y 4 from -2 to 2; "
+        "4 examples\n",
+    )
+    for name in ("raising", "refusing"):
+        code, out, _ = check(f"{name}.py")
+        assert (code, "; 3 examples" in out) == (0, True)
+    assert check("missing.py", "--shape", "3x4")[0] == 0
 
 
 # ---------------------------------------------------------------- the table
@@ -472,6 +819,8 @@ def test_targets_that_are_not_there(files, check, options, said):
         (["cube.py", "--low", "2", "--high", "-1"], "--low 2 is not below --high -1"),
         (["--all-ops", "--shape", "3"], "--shape goes with a target"),
         (["--all-ops", "--low", "3"], "--low goes with a target"),
+        (["--all-ops", "--constant", "x"], "--constant goes with a target"),
+        (["cube.py", "--constant", "t"], "--constant t: there is no such argument; there are: x"),
     ],
 )
 def test_options_that_do_not_fit(files, check, options, said):
@@ -498,12 +847,35 @@ def test_shapes_that_do_not_fit_the_arguments(files, check, options, said):
     assert said in out
 
 
-def test_an_unwritable_folder(files, check, tmp_path):
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--output", "taken"], "--output taken: taken is a file"),
+        (["--output", "taken/inside"], "--output taken/inside: taken is a file"),
+        (["--save", "none/test_it.py"], "--save none/test_it.py: there is no folder none"),
+        (["--picture", "none/wrong.png"], "there is no folder none"),
+        (["--save", "."], "it is a folder"),
+        (["--save", f"{'a' * 300}.py"], "name too long"),
+        (["--save", "cube.py"], "that is the file to be checked"),
+    ],
+)
+def test_where_nothing_can_be_written_is_seen_before_the_check(files, check, tmp_path, options, said):
     files(cube=CUBE)
     (tmp_path / "taken").write_text("a file")
-    code, _, err = check("cube.py", "--output", "taken")
-    assert code == 1
-    assert err.startswith("error: ")
+    for target in ("cube.py", "cube.py:Cube"):
+        code, out, err = check(target, *options)
+        assert (code, out) == (2, "")
+        assert said in err
+    assert (tmp_path / "cube.py").read_text() == CUBE
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["cube.py", "taken"]
+
+
+def test_a_folder_that_vanishes_meanwhile(files, check):
+    files(cube=CUBE.replace("import Function", "import Function\nimport shutil\nshutil.rmtree('gone')"))
+    Path("gone").mkdir()
+    code, out, err = check("cube.py", "--save", "gone/test_it.py")
+    assert (code, out.split()[0]) == (1, "FAIL")
+    assert err.startswith("not written: ")
 
 
 def test_help_shows_how(check):

@@ -243,6 +243,10 @@ def test_a_report_keeps_no_graph():
     gc.collect()
     assert sum(issubclass(type(one), Node) for one in gc.get_objects()) == before
     assert all(report.passed for report in reports)
+    wrong = gradcheck(lambda x: np.tanh(Cube.apply(x)), points(0.5, 0.7))
+    gc.collect()
+    assert sum(issubclass(type(one), Node) for one in gc.get_objects()) == before
+    assert wrong.culprit.op == "Cube"
 
 
 def test_numpy_behind_the_engine_is_seen_at_every_scale():

@@ -241,6 +241,7 @@ AT_KINKS = {
     "tied sort": (lambda x: af.sort(x)[0], [1.0, 1.0, 3.0]),
     "tied topk": (lambda x: af.topk(x, 1)[0], [1.0, 1.0]),
     "norm of 0": (af.norm, [0.0, 0.0]),
+    "std of equals": (lambda x: x.std(), [1.5, 1.5, 1.5]),
     "where edge": (lambda x: af.where(x > 0, x * x, x), [0.0, 1.0]),
     "round": (af.round, [0.5, 1.2]),
     "floor": (af.floor, [1.0, 2.3]),

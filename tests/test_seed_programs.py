@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import autograd_ff as af
+from autograd_ff.engine import Site
 from autograd_ff.errors import ShapeError
 
 PROGRAMS = Path(__file__).parent / "seed_programs"
@@ -93,7 +94,7 @@ def test_the_published_program_is_told_to_flatten():
     assert "(64, 1, 28, 28)" in message
     assert "(128, 784)" in message
     line = MNIST.read_text(encoding="utf-8").splitlines().index(FIRST_LINE.rstrip()) + 1
-    assert f"{MNIST}:{line}: {FIRST_LINE.strip()}" in message
+    assert str(Site(str(MNIST), line, FIRST_LINE.strip())) in message
 
 
 def test_with_the_one_line_the_program_trains(tmp_path):

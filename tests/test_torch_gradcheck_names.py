@@ -124,6 +124,27 @@ def test_grad_outputs_of_the_users_own():
         gradgradcheck(lambda x: x**3, x, (upstream, upstream))
 
 
+NESTED = {
+    "dict": (lambda one: one["a"] ** 3 * one["b"], lambda x, y: ({"a": x, "b": y},)),
+    "list": (lambda one, more: one[0] ** 3 * more, lambda x, y: ([x], y)),
+    "dict of tuples": (lambda one: one["a"][0] ** 3 * one["a"][1], lambda x, y: {"a": (x, y)}),
+}
+
+
+@pytest.mark.parametrize("name", NESTED)
+def test_inputs_inside_dicts_and_lists(name):
+    function, nest = NESTED[name]
+    x, y, upstream = ours(X), ours(X[1]), ours(np.ones((2, 3)))
+    assert gradcheck(function, nest(x, y))
+    assert gradgradcheck(function, nest(x, y))
+    assert gradgradcheck(function, nest(x, y), (upstream,))
+    assert gradgradcheck(function, nest(x, y.detach()), upstream.detach())
+    wrong = lambda *inputs: SlopeWithoutGraph.apply(function(*inputs))
+    assert not gradgradcheck(wrong, nest(x, y), (upstream,), raise_exception=False)
+    with pytest.raises(GradcheckError, match=r"input_0\["):
+        gradgradcheck(wrong, nest(x, y.detach()), (upstream.detach(),))
+
+
 class OneOfTwo(Function):
     """Two outputs; what backward does with a gradient that is missing is up to its subclasses."""
 

@@ -71,10 +71,10 @@ def _of_training_run(contents: Mapping[str, Any]) -> NetworkModule | None:
     return network
 
 
-def _tensors(value: Any, name: str = "") -> list[tuple[str, TensorCore]]:
+def _tensors(contents: Any) -> list[tuple[str, TensorCore]]:
     """All tensors in nested dicts and lists, by their path."""
     found: list[tuple[str, TensorCore]] = []
-    work = [(name, value)]
+    work = [("", contents)]
     while work:
         name, value = work.pop()
         if isinstance(value, TensorCore):

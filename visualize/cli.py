@@ -19,7 +19,7 @@ from autograd_ff.nn.module import Module
 from .drawing.animation import animate
 from .drawing.module_tree import module_tree
 from .drawing.style import THEMES
-from .errors import PictureError
+from .errors import PACKAGE, PictureError
 from .graph.view import MEASURES, GraphView
 from .inspection.measure import measure
 from .rendering import SUFFIXES, render
@@ -37,7 +37,6 @@ examples:
   python -m visualize net.json -o net.pdf --theme dark --depth 2
 """
 _SUFFIXES = (*SUFFIXES, ".gif")
-_HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -212,7 +211,7 @@ def _told(error: Exception) -> str:
     line, trace = "", error.__traceback__
     while trace is not None:
         code = trace.tb_frame.f_code
-        if not code.co_filename.startswith((_HERE, "<")) and not in_package(code):
+        if not code.co_filename.startswith((PACKAGE, "<")) and not in_package(code):
             text = linecache.getline(code.co_filename, trace.tb_lineno).strip()
             line = f"\n  at {code.co_filename}:{trace.tb_lineno}: {text}"
         trace = trace.tb_next

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from ..engine import TensorCore, enable_grad, here
@@ -46,7 +46,7 @@ def gradcheck(
 
     Args:
         func: a function of Tensors that returns a Tensor or a tuple of them.
-        inputs: a Tensor, or a tuple or list of the arguments of ``func``.
+        inputs: a Tensor, or a tuple or list of the arguments of ``func``, which may be tuples, lists and dicts of Tensors.
         atol: what a derivative may differ by, relative to the largest one of the same input. (In PyTorch it is absolute,
             so that any gradient smaller than it passes.)
         rtol: what a derivative may differ by, relative to itself.
@@ -115,7 +115,7 @@ def gradgradcheck(
 
     Args:
         func: a function of Tensors that returns a Tensor or a tuple of them.
-        inputs: a Tensor, or a tuple or list of the arguments of ``func``.
+        inputs: a Tensor, or a tuple or list of the arguments of ``func``, which may be tuples, lists and dicts of Tensors.
         grad_outputs: the gradient of each output that requires grad; random ones by default. Those that require grad are
             checked too.
         atol, rtol, raise_exception: as `gradcheck` has them.
@@ -141,9 +141,8 @@ def gradgradcheck(
     _require_tracked(arguments)
     if grad_outputs is None:
         return _judge(_check(func, arguments, order=2, rtol=rtol, atol=atol), raise_exception)
-    upstream = _as_tuple(grad_outputs)
-    tracked = [at for at, one in enumerate(arguments) if isinstance(one, TensorCore) and one.requires_grad]
-    gradient = _gradient_function(func, tracked, len(arguments), len(upstream))
+    upstream = tuple(_tensors(_as_tuple(grad_outputs)))
+    gradient = _gradient_function(func, arguments, len(upstream))
     return _judge(_check(gradient, (*arguments, *upstream), order=1, rtol=rtol, atol=atol), raise_exception)
 
 
@@ -191,19 +190,25 @@ def _require_tracked(arguments: tuple[Any, ...]) -> None:
         )
 
 
-def _gradient_function(func: Callable[..., Any], tracked: Sequence[int], count: int, upstream: int) -> Any:
-    """The gradients of ``func`` as a function of its ``count`` arguments and ``upstream`` gradients of its outputs."""
+def _gradient_function(func: Callable[..., Any], example: tuple[Any, ...], upstream: int) -> Any:
+    """The gradients of ``func`` as a function of arguments like ``example`` and ``upstream`` gradients of its outputs."""
+    from ..testing.tree import flatten, rebuild  # as in _check
+
+    count = len(example)
+    leaves = enumerate(flatten(example))
+    tracked = [position for position, leaf in leaves if isinstance(leaf, TensorCore) and leaf.requires_grad]
 
     def gradient(*values: Any) -> tuple[Any, ...]:
-        arguments = list(values[:count])
+        leaves = flatten(values[:count])
         for position in tracked:
-            if not arguments[position].requires_grad:
-                arguments[position] = arguments[position].detach().requires_grad_()
+            if not leaves[position].requires_grad:
+                leaves[position] = leaves[position].detach().requires_grad_()
+        wanted = [leaves[position] for position in tracked]
         with enable_grad():
-            outputs = [output for output in _tensors(func(*arguments)) if output.requires_grad]
+            result = func(*rebuild(values[:count], list(leaves)))
+        outputs = [output for output in _tensors(result) if output.requires_grad]
         if len(outputs) != upstream:
             raise ShapeError(f"{len(outputs)} outputs require grad, and {upstream} grad_outputs are given.{here()}")
-        wanted = [arguments[position] for position in tracked]
         found = grad(outputs, wanted, list(values[count:]), create_graph=True, allow_unused=True)
         return tuple(zeros_like(one) if part is None else part for one, part in zip(wanted, found, strict=True))
 

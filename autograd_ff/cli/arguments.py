@@ -8,7 +8,7 @@ import types
 import typing
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -250,5 +250,8 @@ class OnCopies:
         if all(map(str.isidentifier, names)):
             self.__signature__ = inspect.Signature([inspect.Parameter(name, kind) for name in names])
 
+    def __repr__(self) -> str:
+        return f"{getattr(self.function, '__qualname__', self.function)} on copies of its inputs"
+
     def __call__(self, *inputs: Any) -> Any:
-        return self.function(*[one * 1 if isinstance(one, TensorCore) else one for one in inputs])
+        return self.function(*[cast(Any, one) * 1 if isinstance(one, TensorCore) else one for one in inputs])

@@ -7,14 +7,16 @@ import math
 import os
 import re
 import sys
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ..engine import OPS, Op
 from ..errors import AutogradError
 from ..functions.random import manual_seed
-from .examples import NOT_CHECKED, Choices, Result, check, check_op
-from .target import TargetError, Thing, things
+from .examples import NOT_CHECKED, Choices, Result, argument_names, check
+from .target import START, TargetError, Thing, start, things, told
 from .train import positive, seed
 
 __all__ = ["add_command"]
@@ -82,6 +84,15 @@ def add_command(commands: Any) -> None:
     add("--order", type=int, choices=[1, 2], default=1, help="2: the gradient of the gradient as well (default: 1)")
     add("--low", type=finite, metavar="X", help="lowest input (default: -2, or what gives finite outputs)")
     add("--high", type=finite, metavar="X", help="highest input (default: 2)")
+    add(
+        "--constant",
+        dest="constants",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME",
+        help="arguments that need no gradient, such as targets",
+    )
     add("--output", type=Path, metavar="FOLDER", help="for a picture and a test of each wrong gradient")
     add("--picture", type=Path, metavar="FILE", help="draw the first wrong gradient's graph, the guilty node red")
     add("--save", type=Path, metavar="FILE", help="write a pytest file that shows the first wrong gradient by itself")
@@ -101,9 +112,19 @@ def run(options: argparse.Namespace) -> int:
         )
     if options.low is not None and options.high is not None and options.low >= options.high:
         options.parser.error(f"--low {options.low:g} is not below --high {options.high:g}")
+    # Before anything of the user's runs, which may change the working directory.
+    here = START.set(Path.cwd())
+    try:
+        return _run(options)
+    finally:
+        START.reset(here)
+
+
+def _run(options: argparse.Namespace) -> int:
+    _resolve(options)
     manual_seed(options.seed)  # networks that a file makes when it is imported are the same again, too
     if options.all_ops:
-        for name in ("shapes", "low", "high"):
+        for name in ("shapes", "low", "high", "constants"):
             if getattr(options, name) not in (None, []):
                 options.parser.error(f"--{name.removesuffix('s')} goes with a target: ops have domains of their own")
         results = _all_ops(options)
@@ -113,6 +134,7 @@ def run(options: argparse.Namespace) -> int:
         except TargetError as error:
             print("error:", error, file=sys.stderr)
             return 2
+        _require_arguments(options, found)
         results = []
         for thing in found:
             results.append(check(thing, _choices(options, thing)))
@@ -124,7 +146,65 @@ def run(options: argparse.Namespace) -> int:
 
 def _choices(options: argparse.Namespace, thing: Thing | None) -> Choices:
     examples = options.examples or (10 if thing is None or isinstance(thing.value, Op) else 3)
-    return Choices(tuple(options.shapes), examples, options.order, options.seed, options.low, options.high)
+    constants = frozenset(options.constants)
+    return Choices(tuple(options.shapes), examples, options.order, options.seed, options.low, options.high, constants)
+
+
+def _require_arguments(options: argparse.Namespace, found: list[Thing]) -> None:
+    """Each constant is an argument of something."""
+    names = list(dict.fromkeys(name for thing in found for name in argument_names(thing)))
+    for name in options.constants:
+        if name not in names:
+            options.parser.error(
+                f"--constant {name}: there is no such argument; there are: {', '.join(names) or 'none'}"
+            )
+
+
+# ---------------------------------------------------------------- where it may write
+
+
+def _resolve(options: argparse.Namespace) -> None:
+    """Make the paths absolute; refuse what cannot be written before the time of a check is spent."""
+    for name in ("output", "picture", "save"):
+        given: Path | None = getattr(options, name)
+        if given is None:
+            continue
+        path = start() / given
+        try:
+            problem = _folder_problem(path) if name == "output" else _file_problem(path)
+        except (OSError, ValueError) as error:
+            problem = getattr(error, "strerror", None) or str(error)
+        targets = (options.target or "", (options.target or "").rpartition(":")[0])
+        if not problem and path.resolve() in [(start() / one).resolve() for one in targets if one.endswith(".py")]:
+            problem = "that is the file to be checked"
+        if problem:
+            options.parser.error(f"--{name} {given}: {problem}")
+        setattr(options, name, path)
+
+
+def _folder_problem(path: Path) -> str:
+    """Why a folder cannot be made there, or nothing be written into it."""
+    standing = next(one for one in (path, *path.parents) if one.exists())
+    if not standing.is_dir():
+        return f"{shown(standing)} is a file"
+    try:
+        with tempfile.TemporaryFile(dir=standing):
+            return ""
+    except OSError as error:
+        return f"nothing can be written into {shown(standing)}: {error.strerror}"
+
+
+def _file_problem(path: Path) -> str:
+    if path.is_dir():
+        return "it is a folder; name a file in it"
+    if path.exists():
+        return "" if os.access(path, os.W_OK) else "it cannot be written"
+    return _folder_problem(path.parent) if path.parent.exists() else f"there is no folder {shown(path.parent)}"
+
+
+def shown(path: Path) -> str:
+    """A path from where the user is, where it lies below."""
+    return str(path.relative_to(start())) if path.is_relative_to(start()) else str(path)
 
 
 def _all_ops(options: argparse.Namespace) -> list[Result]:
@@ -135,7 +215,7 @@ def _all_ops(options: argparse.Namespace) -> list[Result]:
     results = []
     with tqdm(list(OPS.values()), desc="ops", leave=False, disable=None) as bar:
         for op in bar:
-            result = check_op(Thing(op.name, op.kind, op), choices)
+            result = check(Thing(op.name, op.kind, op), choices)
             results.append(result)
             if result.failed:
                 with bar.external_write_mode():
@@ -194,23 +274,30 @@ def _leave(options: argparse.Namespace, failing: list[Result]) -> None:
 
 def _draw(result: Result, path: Path) -> None:
     """The picture; without a layout engine only it is missing."""
-    from visualize import LayoutError
-
     assert result.report is not None
-    try:
-        result.report.render(path)
-    except LayoutError as error:
-        print(f"not drawn: {error}", file=sys.stderr)
-    else:
-        print(f"drawn: {path}")
+    if _left("drawn", result.report.render, path):
+        print(f"drawn: {shown(path)}")
 
 
 def _save(result: Result, path: Path) -> None:
     """The test; what cannot stand in a file of its own, a closure say, has none."""
     assert result.report is not None
+    if _left("written", result.report.save, path):
+        print(f"test written: {shown(path)}; run it: pytest {os.path.relpath(path, start())}")
+
+
+def _left(what: str, make: Callable[[Path], Any], path: Path) -> bool:
+    """Whether it was made. That it was not is said: the user's code runs again for it, and may raise whatever it will."""
+    from visualize import LayoutError
+
     try:
-        result.report.save(path)
-    except AutogradError as error:
-        print(f"not written: {error}", file=sys.stderr)
+        make(path)
+    except KeyboardInterrupt:
+        raise
+    except (AutogradError, LayoutError, OSError) as error:
+        print(f"not {what}: {error}", file=sys.stderr)
+    except BaseException as error:
+        print(f"not {what}: {told(error)}", file=sys.stderr)
     else:
-        print(f"test written: {path}; run it: pytest {os.path.relpath(path)}")
+        return True
+    return False

@@ -5,25 +5,38 @@ from __future__ import annotations
 import inspect
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from ..autograd import Function
-from ..engine import Domain, Op, TensorCore, wrap
+from ..autograd import Function, grad
+from ..engine import Op, TensorCore, wrap
+from ..errors import InplaceError
 from ..functions.random import manual_seed
 from ..nn import Linear, Module
 from ..testing import NumPyDraw, Report, gradcheck, table
 from ..testing.tree import flatten, rebuild
+from .arguments import (
+    OnCopies,
+    Parameter,
+    Plan,
+    Shape,
+    UnfitError,
+    count_text,
+    needed_keywords,
+    parameters_of,
+    plans,
+    shape_text,
+)  # fmt: skip
 from .target import Thing, told
 
-__all__ = ["NOT_CHECKED", "Choices", "Result", "check", "check_op", "shape_text"]
+__all__ = ["NOT_CHECKED", "Choices", "Result", "argument_names", "check", "check_op"]
 
 NOT_CHECKED = "NOT CHECKED"
 ERROR = "ERROR"
 
-Shape = tuple[int, ...]
+Interval = tuple[float, float]
 
 _ENOUGH = 3  # guesses that work
 _FULL = 1024  # entries of a Jacobian that are computed one by one
@@ -41,13 +54,14 @@ class Choices:
     seed: int = 0
     low: float | None = None
     high: float | None = None
+    constants: frozenset[str] = frozenset()  # names of arguments that are not differentiated
 
     @property
     def orders(self) -> range:
         return range(1, self.order + 1)
 
     @property
-    def ranges(self) -> tuple[tuple[float, float], ...]:
+    def ranges(self) -> tuple[Interval, ...]:
         if self.low is None and self.high is None:
             return _RANGES
         low = self.low if self.low is not None else min(-2.0, (self.high or 0.0) - 1.0)
@@ -69,18 +83,19 @@ class Result:
 
 
 def check(thing: Thing, choices: Choices) -> Result:
-    """Check whatever a target named."""
-    if isinstance(thing.value, Op):
-        return check_op(thing, choices)
-    if thing.kind == "Module":
-        return _check_module(thing, choices)
-    if thing.kind == "Function":
-        return _check_user_function(thing, choices)
-    return _check_callable(thing, thing.value, _parameters(thing.value), choices)
-
-
-def shape_text(shape: Shape) -> str:
-    return "x".join(map(str, shape)) or "scalar"
+    """Check whatever a target named; what its code raises, or that it ends the program, is a result like others."""
+    try:
+        if isinstance(thing.value, Op):
+            return check_op(thing, choices)
+        if thing.kind == "Module":
+            return _check_module(thing, choices)
+        if thing.kind == "Function":
+            return _check_user_function(thing, choices)
+        return _check_callable(thing, thing.value, choices)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        return Result(thing, ERROR, told(error))
 
 
 # ---------------------------------------------------------------- ops
@@ -128,15 +143,17 @@ def check_op(thing: Thing, choices: Choices) -> Result:
                         return Result(thing, report.verdict, detail, report)
             except AssertionError as error:
                 return Result(thing, "FAIL", f"{detail}\n  {error}")
-            except Exception as error:
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
                 return Result(thing, ERROR, f"{detail}\n  {told(error)}")
     if not op.differentiable:
         return Result(
-            thing, "PASS", f"has no derivative, and its results say so; {_count(choices.examples, 'example')}"
+            thing, "PASS", f"has no derivative, and its results say so; {count_text(choices.examples, 'example')}"
         )
     if not checked:
         return Result(thing, NOT_CHECKED, "no example of its domain has a floating input")
-    return Result(thing, "PASS", f"{_count(checked, 'example')} from its domain{_twice(choices)}")
+    return Result(thing, "PASS", f"{count_text(checked, 'example')} from its domain{_twice(choices)}")
 
 
 def _tracked(inputs: Any, positions: Sequence[int]) -> Any:
@@ -166,196 +183,230 @@ def _value_text(value: Any) -> str:
 # ---------------------------------------------------------------- functions
 
 
-@dataclass(frozen=True)
-class _Parameter:
-    name: str
-    annotation: Any = None
-    required: bool = True
-
-
-def _parameters(function: Any, skip: int = 0) -> list[_Parameter] | None:
-    """The positional parameters; None for ``*args`` alone, or where nobody can tell."""
-    try:
-        parameters = list(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError):
-        return None
-    positional = [one for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)][skip:]
-    if not positional and any(one.kind is one.VAR_POSITIONAL for one in parameters):
-        return None
-    return [_Parameter(one.name, one.annotation, one.default is one.empty) for one in positional]
-
-
-# What an argument gets whose annotation says that it is a plain number.
-_PLAIN: dict[Any, Any] = {int: 2, float: 0.5, bool: True, "int": 2, "float": 0.5, "bool": True}
-
-
 def _check_user_function(thing: Thing, choices: Choices) -> Result:
     function: type[Function] = thing.value
     for name in ("forward", "backward"):
         if getattr(function, name) is getattr(Function, name):
             return Result(thing, NOT_CHECKED, f"it has no {name}")
-    with_context = function.setup_context is Function.setup_context
-    return _check_callable(thing, function.apply, _parameters(function.forward, skip=int(with_context)), choices)
+    return _check_callable(thing, function.apply, choices)
+
+
+def argument_names(thing: Thing) -> list[str]:
+    """What the arguments are called that a thing takes; of an op, nothing."""
+    return [one.name for one in _parameters(thing) or ()]
+
+
+def _signed(thing: Thing) -> tuple[Any, int]:
+    """The function whose signature counts, and how many of its parameters the user does not give."""
+    value = thing.value
+    if thing.kind == "Function":
+        return value.forward, int(value.setup_context is Function.setup_context)
+    if thing.kind == "Module":
+        return value.forward, int(inspect.isclass(value))
+    return value, 0
+
+
+def _parameters(thing: Thing) -> list[Parameter] | None:
+    if isinstance(thing.value, Op):
+        return []
+    signed, skip = _signed(thing)
+    return parameters_of(signed, skip)
 
 
 def _check_callable(
-    thing: Thing,
-    function: Callable[..., Any],
-    parameters: list[_Parameter] | None,
-    choices: Choices,
-    guesses: Sequence[tuple[Shape, ...]] = (),
+    thing: Thing, function: Callable[..., Any], choices: Choices, guesses: Sequence[tuple[Shape, ...]] = ()
 ) -> Result:
     """A function of Tensors, on inputs of the shapes asked for, or of those guessed ones on which it runs."""
+    call = f"{thing.name}{'.apply' if thing.kind == 'Function' else ''}"
+    wrapping = f"\n  Write a function of Tensors alone that calls {call}, and name that: file.py:name"
+    if keywords := needed_keywords(_signed(thing)[0]):
+        if thing.kind == "Function":
+            return Result(thing, NOT_CHECKED, f"apply cannot give its keyword-only arguments: {', '.join(keywords)}")
+        return Result(thing, NOT_CHECKED, f"it needs keyword-only arguments: {', '.join(keywords)}{wrapping}")
     try:
-        plans = _plans(parameters, choices.shapes, guesses)
-    except ValueError as error:
-        return Result(thing, NOT_CHECKED, str(error))
-    refusals: list[str] = []
-    working: list[tuple[_Plan, tuple[float, float]]] = []
-    usual = False  # whether the likeliest guess works: then no unlikelier ones are tried
-    for plan in plans:
-        if plan.fallback and (usual or len(working) >= _ENOUGH):
-            break
-        refusal, interval = _try(function, plan, choices)
-        if refusal:
-            refusals.append(f"on {plan}: {refusal}")
-        else:
-            working.append((plan, interval))
-            usual = usual or plan is plans[0]
-    if not working:
-        way_out = "" if choices.shapes else "\n  Give the shape of each argument: --shape 3x4 4 scalar"
-        return Result(thing, NOT_CHECKED, f"it does not run {refusals[0]}{way_out}")
+        tried = plans(_parameters(thing), choices.shapes, guesses, choices.constants)
+    except UnfitError as error:
+        way_out = wrapping if "it needs" in str(error) else ""
+        return Result(thing, NOT_CHECKED, f"{error}{way_out}")
+    if thing.kind != "Module" and not tried[0].free:
+        return Result(thing, NOT_CHECKED, "each of its Tensors is a constant, so there is nothing to differentiate")
+    found = _runs(function, tried, choices)
+    if found.ended is not None:
+        plan, refusal = found.ended
+        return Result(thing, ERROR, f"{plan}\n  {refusal}")
+    if not found.working:
+        plan, refusal = found.refusals[0]
+        way_out = refusal.way_out(bool(choices.shapes), wrapping)
+        return Result(thing, NOT_CHECKED, f"it does not run on {plan}: {refusal}{way_out}")
+    function, working = found.function, found.working
+    names = working[0][0].names
+    remarks = [f"{name}: constant" for name in names if name in choices.constants]
+    remarks += ["on copies of its inputs, which it writes"] if isinstance(function, OnCopies) else []
+    if thing.kind == "Function":
+        without = _without_gradient(function, *working[0], choices)
+        working = [(plan.with_constants(without), interval) for plan, interval in working]
+        remarks += [f"{name}: no gradient (None)" for name in names if name in without]
+    remark = "".join(f"; {one}" for one in remarks)
     for number, (plan, interval) in _spread(working, choices.examples):
-        detail = f"{plan}{_interval_text(interval)}, seed {choices.seed + number}"
-        for order in choices.orders:
-            try:
-                with np.errstate(all="ignore"):
-                    inputs = plan.draw(choices.seed + number, interval)
-                    report = gradcheck(function, inputs, order=order, frozen=True, seed=choices.seed + number)
-            except Exception as error:
-                return Result(thing, ERROR, f"{detail}\n  {told(error)}")
-            if not report.passed:
-                return Result(thing, report.verdict, detail, report)
-    used = "; ".join(dict.fromkeys(str(plan) for plan, _ in working))
-    count = _count(max(choices.examples, len(working)), "example")
-    return Result(thing, "PASS", f"{used}{_interval_text(working[0][1])}; {count}{_twice(choices)}")
+        bad = _check_example(thing, function, plan, interval, choices, number, remark)
+        if bad is not None:
+            return bad
+    counted = max(choices.examples, len(working))
+    used = list(dict.fromkeys(str(plan) for plan, _ in working))
+    if found.usual and not choices.shapes:
+        plan, interval = working[0]
+        wider = plan.broadcast()
+        if wider is not None and not isinstance(_try(function, wider, choices), Refusal):
+            bad = _check_example(thing, function, wider, interval, choices, 0, remark)
+            if bad is not None and _wrong_where_broadcast(bad):
+                bad.detail += (
+                    f"\n  Right on {used[0]}; but forward also takes unequal shapes, and there the gradient is wrong."
+                    "\n  Sum the gradient over the axes that were broadcast, or let forward refuse unequal shapes."
+                )
+                return bad
+            if bad is None:
+                used.append(str(wider))
+                counted += 1
+    shown = "; ".join(used)
+    examples = count_text(counted, "example")
+    return Result(thing, "PASS", f"{shown}{_interval_text(working[0][1])}; {examples}{_twice(choices)}{remark}")
+
+
+# ---------------------------------------------------------------- what it runs on
 
 
 @dataclass(frozen=True)
-class _Plan:
-    """The arguments of a call: for each a shape, or a plain number."""
+class Refusal:
+    """Why a function does not run on some inputs."""
 
-    names: tuple[str, ...]
-    arguments: tuple[Any, ...]
-    fallback: bool = False  # to be used only where no better guess works
-
-    def draw(self, seed: int, interval: tuple[float, float]) -> tuple[Any, ...]:
-        numbers = np.random.default_rng(seed)
-        domain = Domain(*interval)
-        drawn: list[Any] = []
-        for one in self.arguments:
-            if isinstance(one, tuple):
-                one = wrap(np.asarray(domain.fit(numbers.random(one)), dtype=np.float64))
-                one.requires_grad = True
-            drawn.append(one)
-        return tuple(drawn)
+    text: str
+    error: BaseException | None = None
 
     def __str__(self) -> str:
-        return ", ".join(
-            f"{name} {shape_text(one)}" if isinstance(one, tuple) else f"{name}={one!r}"
-            for name, one in zip(self.names, self.arguments, strict=True)
-        )
+        return self.text
+
+    def way_out(self, shapes_given: bool, wrapping: str) -> str:
+        """What may help, where the kind of error tells."""
+        if isinstance(self.error, (ValueError, IndexError, AssertionError)):
+            return "" if shapes_given else "\n  Give the shape of each argument: --shape 3x4 4 scalar"
+        # It may not want a Tensor. An AttributeError of something else is a mistake in the code.
+        unwanted = isinstance(self.error, (TypeError, KeyError))
+        unwanted = unwanted or (isinstance(self.error, AttributeError) and "Tensor" in self.text)
+        return wrapping if unwanted else ""
 
 
-def _plans(
-    parameters: list[_Parameter] | None, shapes: Sequence[Shape], guesses: Sequence[tuple[Shape, ...]]
-) -> list[_Plan]:
-    """The calls to try, the likeliest first.
+@dataclass
+class _Found:
+    """What a function runs on, of the calls that were tried."""
 
-    Raises:
-        ValueError: there are more shapes than arguments, or fewer.
-    """
-    if parameters is None:
-        count = len(shapes) or 1
-        taken = [_Parameter(f"input {position}") for position in range(count)]
-    else:
-        required = [one for one in parameters if one.required]
-        tensors = [one for one in parameters if one.annotation not in _PLAIN]
-        taken = required
-        if len(shapes) > len([one for one in required if one.annotation not in _PLAIN]):
-            if len(shapes) > len(tensors):
-                raise ValueError(
-                    f"{_count(len(shapes), 'shape')} given, and it takes "
-                    f"{_count(len(tensors), 'argument')}: {', '.join(one.name for one in tensors) or 'none'}"
-                )
-            last = tensors[len(shapes) - 1]
-            taken = parameters[: parameters.index(last) + 1]
-        elif not required:
-            taken = tensors[:1]
-    if not taken:
-        raise ValueError("it takes no argument, so there is nothing to differentiate")
-    free = [one for one in taken if one.annotation not in _PLAIN]
-    if not free:
-        raise ValueError("it takes plain numbers only; a gradient needs a Tensor")
-    if len(shapes) == 1:
-        candidates: list[tuple[tuple[Shape, ...], bool]] = [((shapes[0],) * len(free), False)]
-    elif shapes:
-        if len(shapes) != len(free):
-            raise ValueError(
-                f"{_count(len(shapes), 'shape')} given for {_count(len(free), 'argument')}: "
-                f"{', '.join(one.name for one in free)}\n  Give one for each, or one for all."
-            )
-        candidates = [(tuple(shapes), False)]
-    else:
-        candidates = [(guess, False) for guess in guesses if len(guess) == len(free)]
-        candidates += [(guess, bool(candidates) or late) for guess, late in _guesses(len(free))]
-    plans = []
-    for candidate, fallback in candidates:
-        given = iter(candidate)
-        arguments = [_PLAIN[one.annotation] if one.annotation in _PLAIN else next(given) for one in taken]
-        plans.append(_Plan(tuple(one.name for one in taken), tuple(arguments), fallback))
-    return plans
+    function: Callable[..., Any]
+    working: list[tuple[Plan, Interval]] = field(default_factory=list)
+    refusals: list[tuple[Plan, Refusal]] = field(default_factory=list)
+    usual: bool = False  # whether the likeliest guess works: then no unlikelier ones are tried
+    ended: tuple[Plan, Refusal] | None = None  # where it ended the program
 
 
-def _guesses(count: int) -> Iterator[tuple[tuple[Shape, ...], bool]]:
-    """Shapes of ``count`` arguments: equal ones; then, to be used where those do not work, some that fit each other."""
-    equal: list[Shape] = [(3, 4), (4,), ()]
-    unusual: list[Shape] = [(3, 3), (2, 3, 4), (2, 3, 4, 4)]
-    for shape in equal:
-        yield (shape,) * count, False
-    if count == 2:
-        yield ((3, 4), (4, 2)), True
-        yield ((3, 4), (4,)), True
-        yield ((3, 4), (2, 4)), True
-    if count == 3:
-        yield ((3, 4), (4, 2), (2,)), True
-        yield ((3, 4), (2, 4), (2,)), True
-    for shape in unusual:
-        yield (shape,) * count, True
-    if count > 1:
-        yield ((3, 4), *((),) * (count - 1)), True
+def _runs(function: Callable[..., Any], tried: list[Plan], choices: Choices) -> _Found:
+    found = _Found(function)
+    for plan in tried:
+        if plan.fallback and (found.usual or len(found.working) >= _ENOUGH):
+            break
+        outcome = _try(found.function, plan, choices)
+        if isinstance(outcome, Refusal) and isinstance(outcome.error, InplaceError):
+            copying = OnCopies(function, plan.names)  # it writes its inputs, which may not be leaves then
+            outcome = _try(copying, plan, choices)
+            if not isinstance(outcome, Refusal):
+                found.function = copying
+        if not isinstance(outcome, Refusal):
+            found.working.append((plan, outcome))
+            found.usual = found.usual or plan is tried[0]
+        elif isinstance(outcome.error, (Exception, type(None))):
+            found.refusals.append((plan, outcome))
+        else:
+            found.ended = plan, outcome
+            break
+    return found
 
 
-def _try(function: Callable[..., Any], plan: _Plan, choices: Choices) -> tuple[str, tuple[float, float]]:
-    """Why the function does not run on such inputs, or "" and the range of numbers on which its outputs are finite."""
-    chosen: tuple[float, float] | None = None
+def _floating(outputs: Any) -> list[Any]:
+    return [one for one in flatten(outputs) if isinstance(one, TensorCore) and one.array.dtype.kind == "f"]
+
+
+def _try(function: Callable[..., Any], plan: Plan, choices: Choices) -> Refusal | Interval:
+    """Why the function does not run on such inputs, or the range of numbers on which its outputs are finite."""
+    chosen: Interval | None = None
     for interval in choices.ranges:
         finite = True
         for number in range(choices.examples):
             try:
                 with np.errstate(all="ignore"):
-                    outputs = flatten(function(*plan.draw(choices.seed + number, interval)))
-            except Exception as error:
-                return told(error), interval
-            tensors = [one for one in outputs if isinstance(one, TensorCore) and one.array.dtype.kind == "f"]
+                    outputs = function(*plan.draw(choices.seed + number, interval))
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
+                return Refusal(told(error), error)
+            tensors = _floating(outputs)
             if not tensors:
-                kinds = ", ".join(dict.fromkeys(type(one).__name__ for one in outputs)) or "nothing"
-                return f"it returns no floating Tensor, but {kinds}", interval
+                kinds = ", ".join(dict.fromkeys(type(one).__name__ for one in flatten(outputs))) or "nothing"
+                return Refusal(f"it returns no floating Tensor, but {kinds}")
             finite = finite and all(np.isfinite(one.array).all() for one in tensors)
         if finite:
-            return "", interval
+            return interval
         chosen = chosen or interval
-    return "", chosen or choices.ranges[0]
+    return chosen or choices.ranges[0]
+
+
+def _without_gradient(function: Callable[..., Any], plan: Plan, interval: Interval, choices: Choices) -> frozenset[str]:
+    """The arguments for which a Function's backward returns None, where it is not all of them: by intention."""
+    inputs = plan.draw(choices.seed, interval)
+    wanted = {name: one for name, one in zip(plan.names, inputs, strict=True) if getattr(one, "requires_grad", False)}
+    try:
+        with np.errstate(all="ignore"):
+            outputs = [one for one in _floating(function(*inputs)) if one.requires_grad]
+            seeds = [wrap(np.ones(one.shape, one.array.dtype)) for one in outputs]
+            found = grad(outputs, list(wanted.values()), seeds, allow_unused=True)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # the check itself is going to report it
+        return frozenset()
+    missing = frozenset(name for name, one in zip(wanted, found, strict=True) if one is None)
+    return missing if len(missing) < len(wanted) else frozenset()
+
+
+# ---------------------------------------------------------------- one example
+
+
+def _check_example(
+    thing: Thing,
+    function: Callable[..., Any],
+    plan: Plan,
+    interval: Interval,
+    choices: Choices,
+    number: int,
+    remark: str,
+) -> Result | None:
+    """What is wrong on one example, or None."""
+    seed = choices.seed + number
+    detail = f"{plan}{_interval_text(interval)}, seed {seed}{remark}"
+    for order in choices.orders:
+        try:
+            with np.errstate(all="ignore"):
+                report = gradcheck(function, plan.draw(seed, interval), order=order, frozen=True, seed=seed)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            return Result(thing, ERROR, f"{detail}\n  {told(error)}")
+        if not report.passed:
+            return Result(thing, report.verdict, detail, report)
+    return None
+
+
+def _wrong_where_broadcast(bad: Result) -> bool:
+    """Whether a gradient has the wrong value or shape; a backward that stumbles over unequal shapes says so itself."""
+    report = bad.report
+    if report is None or report.verdict != "FAIL":
+        return False
+    return any(entry.verdict == "FAIL" for entry in report.entries) or ".backward returned" in report.note
 
 
 def _spread(working: list[Any], examples: int) -> Iterator[tuple[int, Any]]:
@@ -371,7 +422,7 @@ def _check_module(thing: Thing, choices: Choices) -> Result:
     manual_seed(choices.seed)
     module = thing.value
     if not isinstance(module, Module):
-        wanted = [one.name for one in _parameters(module) or () if one.required]
+        wanted = [one.name for one in parameters_of(module) or () if one.required] + needed_keywords(module)
         if wanted:
             hint = f"\n  Make an instance in the file, and name it: name = {thing.name}(…)"
             return Result(thing, NOT_CHECKED, f"it needs arguments: {', '.join(wanted)}{hint}")
@@ -381,29 +432,25 @@ def _check_module(thing: Thing, choices: Choices) -> Result:
             return Result(thing, NOT_CHECKED, f"it cannot be made without arguments: {told(error)}")
     if type(module).forward is Module.forward:
         return Result(thing, NOT_CHECKED, "it has no forward")
-    parameters = _parameters(module.forward)
+    parameters = parameters_of(module.forward)
     linear = next((one for one in module.modules() if isinstance(one, Linear)), None)
     guesses = []
     if linear is not None:
-        count = sum(one.required for one in parameters) if parameters else 1
+        count = sum(one.required and one.kind == "Tensor" for one in parameters) if parameters else 1
         guesses.append(((4, linear.in_features),) * max(1, count))
-    result = _check_callable(thing, module, parameters, choices, guesses)
+    result = _check_callable(replace(thing, value=module), module, choices, guesses)
     if result.verdict == "PASS":
         count = sum(one.requires_grad for one in module.parameters())
-        result.detail = f"{_count(count, 'parameter')}, {result.detail}"
+        result.detail = f"{count_text(count, 'parameter')}, {result.detail}"
     return result
 
 
 # ---------------------------------------------------------------- words
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
 def _twice(choices: Choices) -> str:
     return ", first and second order" if choices.order == 2 else ""
 
 
-def _interval_text(interval: tuple[float, float]) -> str:
+def _interval_text(interval: Interval) -> str:
     return f" from {interval[0]:g} to {interval[1]:g}"

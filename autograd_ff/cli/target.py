@@ -9,6 +9,7 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -20,7 +21,16 @@ from ..engine import OPS, Op
 from ..errors import AutogradError
 from ..nn import Module
 
-__all__ = ["TargetError", "Thing", "things", "told"]
+__all__ = ["START", "TargetError", "Thing", "start", "things", "told"]
+
+
+# Where the program was started: a file may change the working directory when it is imported.
+START: ContextVar[Path | None] = ContextVar("START", default=None)
+
+
+def start() -> Path:
+    """The folder that the user's paths are meant from."""
+    return START.get() or Path.cwd()
 
 
 class TargetError(AutogradError):
@@ -84,7 +94,7 @@ def _load_file(path: Path) -> ModuleType:
             raise TargetError(f"{path} is a folder; name one of its files")
         beside = [one.stem for one in path.parent.glob("*.py")] if path.parent.is_dir() else []
         near = get_close_matches(path.stem, beside, 1)
-        hint = f"; did you mean {path.with_name(f'{near[0]}.py')}?" if near else f"; looked from {Path.cwd()}"
+        hint = f"; did you mean {path.with_name(f'{near[0]}.py')}?" if near else f"; looked from {start()}"
         raise TargetError(f"there is no file {path}{hint}")
     given, path = str(path), path.resolve()
     if (path.parent / "__init__.py").exists():
@@ -128,7 +138,7 @@ def _load_module(name: str) -> ModuleType:
             return importlib.import_module(name)
     except ModuleNotFoundError as error:
         file = Path(*name.split(".")).with_suffix(".py")
-        hint = f"; did you mean {file}?" if file.is_file() else f"; looked in {Path.cwd()} and on the path"
+        hint = f"; did you mean {file}?" if file.is_file() else f"; looked in {start()} and on the path"
         raise TargetError(f"there is no module {error.name!r}{hint}\n  For a file, write its name: file.py") from None
 
 
@@ -156,8 +166,7 @@ class _told:
             raise TargetError(
                 f"{place_of(error.filename or self.name, error.lineno or 1)}: {error.msg}{text}"
             ) from None
-        what = f"it ends the program by sys.exit({error.code})" if isinstance(error, SystemExit) else told(error)
-        raise TargetError(f"importing {self.name} failed: {what}") from None
+        raise TargetError(f"importing {self.name} failed: {told(error)}") from None
 
 
 _PACKAGE = str(Path(__file__).resolve().parent.parent) + os.sep
@@ -165,11 +174,16 @@ _PACKAGE = str(Path(__file__).resolve().parent.parent) + os.sep
 
 def told(error: BaseException) -> str:
     """An error of a user's code: its kind, its message, and the innermost line that is the user's."""
-    lines = str(error).strip().splitlines()
+    try:
+        lines = str(error).strip().splitlines()
+    except Exception:  # its own __str__ fails
+        lines = []
     kind = type(error).__name__
     frames = traceback.extract_tb(error.__traceback__)
     inside = [one for one in frames if not one.filename.startswith((_PACKAGE, "<frozen"))]
     at = f" at {place_of(inside[-1].filename, inside[-1].lineno or 1)}" if inside else ""
+    if isinstance(error, SystemExit):
+        return f"it ends the program by sys.exit({'' if error.code is None else error.code}){at}"
     return f"{kind}{at}: {lines[0]}" if lines else f"{kind}{at}"
 
 
@@ -187,6 +201,10 @@ def _named(module: ModuleType, place: str, name: str) -> Thing:
             owner = f"{place}:{'.'.join(done)}" if done else place
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise TargetError(f"{owner} has no attribute {part!r}{hint}") from None
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # of a property, or of the module's __getattr__
+            raise TargetError(f"{place}:{name} cannot be read: {told(error)}") from None
         done.append(part)
     return _thing(name, value, place)
 
@@ -273,6 +291,6 @@ def _site(value: Any) -> str:
 def place_of(file: str, line: int) -> str:
     """A place in a file, from here where it is below."""
     try:
-        return f"{Path(file).resolve().relative_to(Path.cwd().resolve())}:{line}"
+        return f"{(start() / file).resolve().relative_to(start().resolve())}:{line}"
     except ValueError:
         return f"{file}:{line}"

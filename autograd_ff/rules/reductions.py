@@ -335,7 +335,7 @@ std = primitive(
     forward=lambda a, axis=None, ddof=0, keepdims=False: np.sqrt(_var(a, axis, ddof, keepdims)),
     promotion="float",
     domain=_draw_deviation,
-    analytic=True,
+    branches=lambda out: np.equal(out, 0),
 )
 
 # ---------------------------------------------------------------- logsumexp and norms

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from ..engine import observe
+from ..engine import Site, observe
+from ..engine.site import in_package
 from .branches import BranchRecorder
 from .numeric import derivative, one_sided
 from .recording import Replay
 from .report import FAIL, KINK, NONDETERMINISTIC, NONFINITE, PASS, UNRELIABLE, WORST_FIRST, Entry
 
-__all__ = ["BackwardFailed", "Comparison", "Outcome", "Tolerance", "dense"]
+__all__ = ["BackwardFailed", "Comparison", "Outcome", "Tolerance", "dense", "told"]
 
 _FULL_SIDE = 64  # a Jacobian with at most this many outputs is checked output by output …
 _FULL_INPUT = 256  # … and input by input where it has at most this many: each costs several evaluations
@@ -68,14 +70,22 @@ class _Judged:
     wrong: np.ndarray  # further apart than both together
     verdicts: np.ndarray
 
+    @property
+    def excess(self) -> np.ndarray:
+        """How far apart the derivatives are, in multiples of what is allowed."""
+        limit = self.allowed + self.estimate
+        return np.nan_to_num(np.abs(self.found - self.numeric) / np.where(limit > 0, limit, 1.0), nan=np.inf)
+
+    def worst_columns(self) -> list[int]:
+        """The columns, the one furthest off first."""
+        return np.argsort(-np.max(self.excess, axis=0, initial=0.0), kind="stable").tolist()
+
     def worst(self, single: list[bool]) -> tuple[int, int]:
         """Where the worst verdict is: rather in a row that names an output (``single``), then furthest off."""
-        limit = self.allowed + self.estimate
-        excess = np.abs(self.found - self.numeric) / np.where(limit > 0, limit, 1.0)
         order = [PASS, *reversed(WORST_FIRST[:-1])]
         rank = [order.index(verdict) for verdict in self.verdicts.flat]
         named = np.repeat(single, self.verdicts.shape[1]).tolist()
-        furthest = np.nan_to_num(excess, nan=np.inf).ravel().tolist()
+        furthest = self.excess.ravel().tolist()
         best = max(range(len(rank)), key=lambda at: (rank[at], named[at], furthest[at]))
         row, column = divmod(best, self.verdicts.shape[1])
         return row, column
@@ -87,6 +97,18 @@ class Unstable(Exception):
 
 class BackwardFailed(Exception):
     """The backward pass raised an error of its own, which is the cause of this one."""
+
+
+def told(failed: BackwardFailed) -> str:
+    """What was raised, and by which line of the user's."""
+    error = failed.__cause__
+    assert error is not None
+    place = ""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        if not in_package(frame.f_code):
+            place = f"\n  at {Site(frame.f_code.co_filename, line, '')}"
+    message = f"{type(error).__name__}: {error}"
+    return message if "\n  at " in message else message.split("\n")[0] + place
 
 
 class Comparison:
@@ -128,6 +150,7 @@ class Comparison:
         self.epsilon = epsilon
         self.value = np.zeros(0)  # of the function at the point itself
         self.home = self.signature = b""  # the smooth piece that the point lies on, and that of the last evaluation
+        self.crossed = False  # whether a curve left the point's piece
         self.upstreams = np.zeros((0, 0))
         self.analytic: list[Arrays] = []  # for each upstream gradient, the gradients of all inputs
 
@@ -232,7 +255,8 @@ class Comparison:
                 numeric[:, column], estimate[:, column] = self._derivative(position, direction)
                 crossed[column] = self.crossed
         if exact is not None:
-            estimate += 1e-12 * np.max(np.abs(numeric), initial=0.0) + 1e-14 * np.max(np.abs(self.value), initial=0.0)
+            own = np.max(np.abs(numeric), axis=1, keepdims=True, initial=0.0)
+            estimate += 1e-12 * own + 1e-14 * np.abs(self.value)[:, None]
         return numeric, estimate, crossed, exact is not None
 
     def _derivative(self, position: int, direction: np.ndarray, careful: bool = False) -> tuple[np.ndarray, np.ndarray]:
@@ -279,14 +303,7 @@ class Comparison:
             moved[:, column], error[:, column] = self._derivative(position, directions[column], careful=True)
         if doubtful:
             judged = self._judge(moved, error, found)
-        for column, direction in enumerate(directions):
-            declared = bool(crossed[column]) and not np.all(np.isfinite(judged.estimate[:, column]))
-            if declared:
-                stuck = ~np.isfinite(judged.estimate[:, column]) & np.isfinite(found[:, column])
-            else:  # perhaps a kink that no op declares, in a user's own NumPy code
-                stuck = np.isin(judged.verdicts[:, column].astype(str), (FAIL, UNRELIABLE))
-            if np.any(stuck):
-                self._judge_kink(position, column, direction, stuck, declared, judged)
+        self._judge_kinks(position, directions, crossed, judged)
         if not judged.verdicts.size:
             return Entry(self.names[position], None, None, 0.0, 0.0, 0.0, 0.0, PASS, self.values[position].shape)
         row, column = judged.worst([output is not None for output in rows])
@@ -330,6 +347,21 @@ class Comparison:
         finite = np.isfinite(found) & np.isfinite(estimate)
         verdicts = np.where(~finite, NONFINITE, np.where(wrong, FAIL, np.where(poor, UNRELIABLE, PASS))).astype(object)
         return _Judged(found, numeric, estimate, allowed, wrong, verdicts)
+
+    def _judge_kinks(self, position: int, directions: Arrays, crossed: np.ndarray, judged: _Judged) -> None:
+        """Look closer at what stands between pieces, or may do."""
+        declared = crossed & ~np.all(np.isfinite(judged.estimate), axis=0)  # by an op: every step led to another piece
+        for column in np.flatnonzero(declared).tolist():
+            stuck = ~np.isfinite(judged.estimate[:, column]) & np.isfinite(judged.found[:, column])
+            if np.any(stuck):
+                self._judge_kink(position, column, directions[column], stuck, True, judged)
+        # The rest may be a kink that no op declares, in a user's own NumPy code. One that is none is enough to fail.
+        suspects = np.isin(judged.verdicts.astype(str), (FAIL, UNRELIABLE)) & ~declared
+        for column in judged.worst_columns():
+            if np.any(suspects[:, column]):
+                self._judge_kink(position, column, directions[column], suspects[:, column], False, judged)
+                if FAIL in judged.verdicts[:, column]:
+                    return
 
     def _judge_kink(
         self, position: int, column: int, direction: np.ndarray, stuck: np.ndarray, declared: bool, judged: _Judged

@@ -19,9 +19,11 @@ class _Arrays:
     """Arrays from a shape and a generator: drawing element by element would be slow and full of repeated values."""
 
     def generator(self) -> np.random.Generator:
+        """A generator with a stream of its own."""
         raise NotImplementedError
 
     def array(self, shape: tuple[int, ...], domain: Domain = REAL) -> np.ndarray:
+        """Numbers of a domain."""
         return numbers(self.generator(), shape, domain=domain)
 
     def distinct(self, shape: tuple[int, ...]) -> np.ndarray:
@@ -29,6 +31,7 @@ class _Arrays:
         return numbers(self.generator(), shape, spread=0.15)
 
     def integers(self, shape: tuple[int, ...], low: int, high: int) -> np.ndarray:
+        """Whole numbers from ``low`` to ``high``, both included."""
         return numbers(self.generator(), shape, np.int64, Domain(low, high))
 
 

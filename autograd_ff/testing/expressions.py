@@ -21,7 +21,7 @@ from ..engine.dispatch import run_composite
 from ..errors import AutogradError, ShapeError
 from .branches import BranchRecorder
 from .draws import NumPyDraw
-from .strategies import Strategy, hypothesis_strategies, shapes
+from .strategies import Strategy, as_op, hypothesis_strategies, shapes
 from .table import checked_positions, sample
 from .tree import flatten, rebuild
 from .values import numbers, segments
@@ -52,16 +52,17 @@ class Step:
     inputs: tuple[Any, ...]
     params: dict[str, Any]
     part: int | None = None  # which output, of an op with several
-    domains: tuple[
-        tuple[int, Domain], ...
-    ] = ()  # where the op wants the values used at these positions of `inputs` to lie
+    # Where the op wants the values used at these positions of `inputs` to lie.
+    domains: tuple[tuple[int, Domain], ...] = ()
 
     def arguments(self, values: Sequence[Any]) -> tuple[Any, ...]:
+        """The arguments, with the values themselves."""
         return rebuild(
             self.inputs, [values[one.number] if isinstance(one, Use) else one for one in flatten(self.inputs)]
         )
 
     def run(self, values: Sequence[Any]) -> Any:
+        """The op's result, or the part of it that is used."""
         result = _run(self.op, self.arguments(values), self.params)
         return result if self.part is None else result[self.part]
 
@@ -155,7 +156,7 @@ def expressions(
     >>> test()
     """
     st = hypothesis_strategies()
-    chosen = differentiable_ops() if ops is None else [_op(one) for one in ops]
+    chosen = differentiable_ops() if ops is None else [as_op(one) for one in ops]
     if not chosen or max_ops < 1:
         raise ShapeError(f"an expression is made of one op or more.{here()}")
     for op in chosen:
@@ -181,13 +182,6 @@ def expressions(
         return growth.expression()
 
     return expression()
-
-
-def _op(one: Op | str) -> Op:
-    found = OPS.get(one) if isinstance(one, str) else one
-    if found is None:
-        raise ShapeError(f"the op table has no {one!r}.{here()}")
-    return found
 
 
 # ---------------------------------------------------------------- growing
@@ -491,4 +485,7 @@ def _value(value: Any) -> str:
     if isinstance(value, (tuple, list)):
         inner = ", ".join(map(_value, value))
         return f"[{inner}]" if isinstance(value, list) else f"({inner}{',' if len(value) == 1 else ''})"
+    if isinstance(value, slice):  # slice(…) would be taken for the op of that name
+        parts = ["" if part is None else str(part) for part in (value.start, value.stop, value.step)]
+        return f"np.s_[{':'.join(parts)}]"
     return repr(value)

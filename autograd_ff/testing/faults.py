@@ -184,15 +184,15 @@ def _swapped(op: Op, position: int) -> Iterator[Fault]:
             yield Fault("swapped operands", f"{name} in reverse", _replacing(name, _reversed))
         return
 
-    def instead(right: Right, g: Any, values: Values, name: str, other: str) -> Any:
-        if not _alike(values[name], values[other]):
-            return right(g, values)
-        return right(g, {**values, name: values[other]})
+    def taking(*swaps: tuple[str, str]) -> Callable[[Right, Any, Values], Any]:
+        """The right rule with one value under the name of another, for each pair of names."""
 
-    def exchanged(right: Right, g: Any, values: Values, name: str, other: str) -> Any:
-        if not _alike(values[name], values[other]):
-            return right(g, values)
-        return right(g, {**values, name: values[other], other: values[name]})
+        def wrong(right: Right, g: Any, values: Values) -> Any:
+            if not all(_alike(values[name], values[other]) for name, other in swaps):
+                return right(g, values)
+            return right(g, {**values, **{name: values[other] for name, other in swaps}})
+
+        return wrong
 
     others = names if op.joint is not None else [*op.inputs, "out"]
     for name in names:
@@ -201,16 +201,12 @@ def _swapped(op: Op, position: int) -> Iterator[Fault]:
                 yield Fault(
                     "swapped operands",
                     f"{other} for {name}",
-                    lambda right, g, values, name=name, other=other: instead(right, g, values, name, other),  # type: ignore[misc]
+                    taking((name, other)),
                     () if other in names else (other,),
                 )
     for place, name in enumerate(names):
         for other in names[place + 1 :]:
-            yield Fault(
-                "swapped operands",
-                f"{name} and {other} exchanged",
-                lambda right, g, values, name=name, other=other: exchanged(right, g, values, name, other),  # type: ignore[misc]
-            )
+            yield Fault("swapped operands", f"{name} and {other} exchanged", taking((name, other), (other, name)))
 
 
 def _alike(first: Any, second: Any) -> bool:

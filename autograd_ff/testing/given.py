@@ -39,8 +39,9 @@ def given_gradients(
     shrinks to the smallest shape that fails. What is then raised is an AssertionError with the report of `gradcheck`.
 
     Each example is checked with the engine's random numbers seeded anew (the same example always gets the same seed),
-    and the stream is put back where it was. Hypothesis's deadline and its explanations are off. An example that cannot be judged, because it
-    lies on a kink or next to a pole, is replaced by another one; where that happens to most of them, Hypothesis says so.
+    and the stream is put back where it was. Hypothesis's deadline and its explanations are off. An example that cannot be
+    judged, because it lies on a kink or next to a pole, is replaced by another one; where that happens to most of them,
+    Hypothesis says so.
 
     Args:
         arguments: the inputs by position, as for Hypothesis's ``given``: they belong to the function's last parameters.
@@ -106,9 +107,8 @@ def given_gradients(
                 set_rng_state(before)
 
         chosen = vars(check).get("_hypothesis_internal_use_settings") if settings is None else settings
-        vars(check).pop(
-            "_hypothesis_internal_settings_applied", None
-        )  # by a decorator below this one: it is in `chosen`
+        # By a decorator below this one: it is in `chosen`.
+        vars(check).pop("_hypothesis_internal_settings_applied", None)
         chosen = chosen or hypothesis.settings()
         options: dict[str, Any] = {} if max_examples is None else {"max_examples": max_examples}
         # Explaining a failure traces each line of the engine, for minutes; the report explains better.

@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import GraphError
 from ..functions.random import get_rng_state, set_rng_state
 from ..nn import Module
-from .comparison import BackwardFailed, Comparison, Outcome, Tolerance, dense
+from .comparison import BackwardFailed, Comparison, Outcome, Tolerance, dense, told
 from .evidence import Evidence
 from .localize import find_cut, locate
 from .report import FAIL, KINK, NONDETERMINISTIC, Culprit, Report
@@ -125,8 +125,7 @@ def _checked(evidence: Evidence, tolerance: Tolerance, order: int) -> Report:
     try:
         outcome = comparison.outcome()
     except BackwardFailed as error:
-        raised = error.__cause__
-        outcome = Outcome(FAIL, note=f"backward raised {type(raised).__name__}: {raised}")
+        outcome = Outcome(FAIL, note=f"backward raised {told(error)}")
     verdict, note, entries = outcome.verdict, outcome.note, outcome.entries
     culprit: Culprit | None = None
     if verdict in (FAIL, KINK):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from ..engine import Node, Observer, Scatter, TensorCore, observe, run_backward, wrap
 from ..engine.dispatch import SELECT, select_node
 from .causes import likely_cause
-from .comparison import BackwardFailed, Comparison, Outcome, Tolerance, dense
+from .comparison import BackwardFailed, Comparison, Outcome, Tolerance, dense, told
 from .recording import Recorded, Recording
 from .report import FAIL, KINK, UNRELIABLE, Culprit, Entry
 from .rerun import run
@@ -85,6 +86,14 @@ class LocalCheck:
             found.append(total)
         return found
 
+    def release(self) -> None:
+        """Let go of the graph: what was found is kept by reports, which may outlive it."""
+        self.subject.forget()
+        self.one = replace(
+            self.one, node=None, given=[], outputs=(), params={} if self.one.op.pullback else self.one.params
+        )
+        self.node = None  # type: ignore[assignment]
+
     def comparison(self) -> Comparison:
         """The node's own gradients, held against the op's numeric ones."""
         subject = self.subject
@@ -144,7 +153,7 @@ def locate(recording: Recording, tolerance: Tolerance, order: int = 1) -> Locate
             cause = "its value is right, but gradients do not flow through the rule itself as they should"
         if outcome.verdict == FAIL:
             found.check = check
-            check.subject.forget()
+            check.release()
             found.culprit = _culprit(one, outcome, cause)
             return found
     return found
@@ -154,13 +163,9 @@ def _guarded(comparison: Comparison) -> Outcome:
     try:
         return comparison.outcome()
     except BackwardFailed as error:
-        return Outcome(FAIL, note=_one_line(error.__cause__))
+        return Outcome(FAIL, note=told(error).replace("\n  at ", ", at ").split("\n")[0])
     except Exception:  # the op cannot be run by itself, so there is nothing to hold against it
         return Outcome(UNRELIABLE)
-
-
-def _one_line(error: BaseException | None) -> str:
-    return f"{type(error).__name__}: {error}".split("\n")[0]
 
 
 def _second(check: LocalCheck) -> Outcome:

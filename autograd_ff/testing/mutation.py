@@ -37,8 +37,8 @@ from .draws import NumPyDraw
 from .faults import FAMILIES, Fault, cuts, faults
 from .gradcheck import gradcheck
 from .report import FAIL, NONFINITE, PASS
-from .table import checked_positions, run, sample
-from .tree import flatten, rebuild
+from .table import as_tensors, checked_positions, run, sample
+from .tree import flatten
 
 __all__ = ["FalseAlarms", "Mutant", "MutationScore", "false_alarms", "mutants", "mutation_score", "plant", "verdict"]
 
@@ -158,9 +158,10 @@ def verdict(op: Op, call: Call, order: int = 1, full: int = 1024) -> str:
     >>> verdict(OPS["exp"], sample(OPS["exp"], NumPyDraw(0)))
     'PASS'
     """
-    if not checked_positions(op, call):
+    positions = checked_positions(op, call)
+    if not positions:
         return PASS
-    tensors = _tracked(op, call)
+    tensors = as_tensors(call, positions)
     return gradcheck(lambda *inputs: run(op, inputs, call.params), tensors, order=order, full=full).verdict
 
 
@@ -296,26 +297,12 @@ def _differ(wrong: np.ndarray, right: np.ndarray) -> bool:
     return bool(np.any(np.abs(wrong - right) > _APART * larger + _ROUNDING))
 
 
-def _tracked(op: Op, call: Call) -> Any:
-    """The call's inputs with Tensors for the arrays, those that have a derivative tracked."""
-    positions = checked_positions(op, call)
-    leaves = []
-    for position, leaf in enumerate(flatten(call.inputs)):
-        if isinstance(leaf, np.ndarray):
-            view = leaf.view()
-            view.flags.writeable = False
-            leaf = wrap(view)
-            leaf.requires_grad = position in positions
-        leaves.append(leaf)
-    return rebuild(call.inputs, leaves)
-
-
 def _gradients(op: Op, call: Call, order: int) -> list[np.ndarray]:
     """The gradients of all inputs for a dense upstream gradient and for its negative.
 
     Of order 2: the gradients of those gradients, summed with dense weights, by the inputs and by the upstream gradient.
     """
-    inputs = _tracked(op, call)
+    inputs = as_tensors(call, checked_positions(op, call))
     targets = _leaves(inputs)
     if not targets:
         return []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 __all__ = ["shrink"]
 
 _TRIES = 400
-_SIMPLE = (1.0, 2.0, 0.5, -1.0)
+_SECONDS = 20.0
 
 
 def shrink(leaves: Sequence[Any], fails: Callable[[list[Any]], bool]) -> list[Any]:
@@ -20,17 +21,17 @@ def shrink(leaves: Sequence[Any], fails: Callable[[list[Any]], bool]) -> list[An
 
     >>> import numpy as np
     >>> shrink([np.array([[3.7, -4.2], [1.3, 8.8]])], lambda leaves: bool(np.any(leaves[0] < -1)))
-    [array(-4.)]
+    [array(-1.25)]
     """
     current = list(leaves)
-    tries = _TRIES
+    tries, end = _TRIES, time.monotonic() + _SECONDS
     for candidates in (_smaller, _rounder):
         improved = True
-        while improved and tries > 0:
+        while improved and tries > 0 and time.monotonic() < end:
             improved = False
             for candidate in candidates(current):
                 tries -= 1
-                if tries <= 0:
+                if tries <= 0 or time.monotonic() > end:
                     break
                 if fails(candidate):
                     current, improved = candidate, True
@@ -75,16 +76,28 @@ def _cut(leaf: Any, length: int, part: slice) -> Any:
 
 
 def _rounder(leaves: list[Any]) -> Iterator[list[Any]]:
-    floating = [(position, leaf) for position, leaf in _arrays(leaves) if leaf.dtype.kind == "f"]
+    """Rounder numbers. None is an integer or a half and no two are equal: there, functions have their corners, and a
+    test at a corner would not pass when the gradient is right."""
+    floating = [(position, leaf) for position, leaf in _arrays(leaves) if leaf.dtype.kind == "f" and leaf.size]
+    taken = 0
     for position, leaf in floating:
-        for value in _SIMPLE:
-            if not np.all(leaf == value):
-                yield _with(leaves, position, np.full_like(leaf, value))
-        for digits in (0, 1, 2):
-            rounded = np.round(leaf, digits)
-            if not np.array_equal(rounded, leaf, equal_nan=True):
-                yield _with(leaves, position, rounded)
+        steps = np.arange(taken, taken + leaf.size).reshape(leaf.shape)
+        taken += leaf.size
+        for scale in (1.0, 0.5, -1.0):
+            value = scale * (1.25 + steps / 2)
+            if _new(value, leaf):
+                yield _with(leaves, position, value)
+        for parts in (2, 64):  # odd multiples of a quarter, or of a finer part
+            with np.errstate(all="ignore"):
+                value = (np.floor(leaf * parts) + 0.5) / parts
+            if _new(value, leaf) and np.unique(value).size == leaf.size:
+                yield _with(leaves, position, value)
                 break
+
+
+def _new(value: np.ndarray, leaf: np.ndarray) -> bool:
+    """Whether a candidate differs from what is there, and that is not as simple already."""
+    return not np.array_equal(value, leaf, equal_nan=True) and not np.array_equal(np.round(leaf * 8), leaf * 8)
 
 
 def _with(leaves: list[Any], position: int, leaf: Any) -> list[Any]:

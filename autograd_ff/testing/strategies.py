@@ -6,6 +6,7 @@ other, and shrinks to the smallest shape that still fails. Hypothesis is importe
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
@@ -18,8 +19,8 @@ from .draws import HypothesisDraw
 from .values import as_domain, numbers, plant, special_kinds
 
 __all__ = [
-    "Strategy", "arrays", "broadcastable_shapes", "generators", "gufunc_shapes", "hypothesis_strategies", "indices",
-    "op_calls", "permutations", "reduction_axes", "shapes", "tensors",
+    "Strategy", "arrays", "as_op", "broadcastable_shapes", "generators", "gufunc_shapes", "hypothesis_strategies",
+    "indices", "op_calls", "permutations", "reduction_axes", "shapes", "tensors",
 ]  # fmt: skip
 
 Strategy = Any  # a hypothesis.strategies.SearchStrategy: importing that package for a name would make everyone need it
@@ -57,8 +58,6 @@ def generators() -> Strategy:
     ...     assert first.random() != second.random()
     >>> test()
     """
-    import itertools
-
     st = hypothesis_strategies()
     count = st.shared(st.builds(itertools.count), key="autograd_ff.testing.generators")  # afresh in every example
     seeds = st.integers(0, 2**32 - 1)
@@ -401,6 +400,14 @@ def permutations(ndim: int | Sequence[int], *, negative: bool = True) -> Strateg
     )
 
 
+def as_op(op: Op | str) -> Op:
+    """An op, or the one of that name in the table."""
+    found = OPS.get(op) if isinstance(op, str) else op
+    if found is None:
+        raise ShapeError(f"the op table has no {op!r}.{here()}")
+    return found
+
+
 def op_calls(op: Op | str) -> Strategy:
     """Examples of one op of the table, from its own domain: ``Call(inputs, params)``.
 
@@ -418,10 +425,7 @@ def op_calls(op: Op | str) -> Strategy:
     from .table import sample
 
     st = hypothesis_strategies()
-    found = OPS.get(op) if isinstance(op, str) else op
-    if found is None:
-        raise ShapeError(f"the op table has no {op!r}.{here()}")
-    one = found
+    one = as_op(op)
 
     @st.composite
     def call(draw: Callable[..., Any]) -> Call:

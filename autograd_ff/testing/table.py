@@ -26,12 +26,13 @@ from .comparison import dense
 from .gradcheck import gradcheck
 from .numeric import LARGEST_STEP, complex_step, derivative
 from .rerun import fresh, run
+from .subject import read_only
 from .tree import flatten, rebuild
 
 __all__ = [
-    "branch_signature", "check_branches", "check_complex_step", "check_definition", "check_dtypes", "check_empty",
-    "check_front_door", "check_gradient", "check_modes_agree", "check_not_differentiable", "check_subsets",
-    "checked_positions", "run", "sample",
+    "as_tensors", "branch_signature", "check_branches", "check_complex_step", "check_definition", "check_dtypes",
+    "check_empty", "check_front_door", "check_gradient", "check_modes_agree", "check_not_differentiable",
+    "check_subsets", "checked_positions", "run", "sample",
 ]  # fmt: skip
 
 
@@ -56,9 +57,20 @@ def checked_positions(op: Op, call: Call) -> list[int]:
     return found
 
 
+def as_tensors(call: Call, tracked: list[int]) -> tuple[Any, ...]:
+    """The call's inputs with Tensors on read-only memory for the arrays; those at the positions ``tracked`` require grad."""
+    leaves = []
+    for position, leaf in enumerate(flatten(call.inputs)):
+        if isinstance(leaf, np.ndarray):
+            leaf = wrap(read_only(leaf))
+            leaf.requires_grad = position in tracked
+        leaves.append(leaf)
+    return rebuild(call.inputs, leaves)
+
+
 def check_gradient(op: Op, call: Call, order: int = 1, full: int = 1024) -> None:
     """The gradient (order 1) or the gradient of the gradient (order 2) against the numeric derivative."""
-    tensors = _tensors(op, call, checked_positions(op, call))
+    tensors = as_tensors(call, checked_positions(op, call))
     if any(leaf.requires_grad for leaf in flatten(tensors) if isinstance(leaf, TensorCore)):
         report = gradcheck(_Named(op, call.params), tensors, order=order, full=full)
         assert report.passed, f"{op.name}: {report}"
@@ -70,7 +82,7 @@ def check_not_differentiable(op: Op, call: Call) -> None:
     every = [
         position for position, leaf in enumerate(leaves) if isinstance(leaf, np.ndarray) and leaf.dtype.kind == "f"
     ]
-    for output in _tensors_of(run(op, _tensors(op, call, every), call.params)):
+    for output in _tensors_of(run(op, as_tensors(call, every), call.params)):
         assert not output.requires_grad, f"{op.name} has no derivative, and its result requires grad"
 
 
@@ -78,8 +90,7 @@ def check_modes_agree(op: Op, call: Call) -> None:
     """The rules give the same gradients on arrays, on Tensors, and recorded for a second derivative."""
     positions = checked_positions(op, call)
     plain = _gradients(op, call, positions)
-    with observe(_TraceBackward()):
-        traced = _gradients(op, call, positions)
+    traced = _gradients(op, call, positions, traced=True)
     recorded = _gradients(op, call, positions, create_graph=True)
     for position, one, two, three in zip(positions, plain, traced, recorded, strict=True):
         assert _identical(one, two), f"{op.name}: array mode and Tensor mode differ for leaf {position}: {one}, {two}"
@@ -113,8 +124,8 @@ def check_dtypes(op: Op, call: Call, dtype: Any) -> None:
     positions = checked_positions(op, call)
     with np.errstate(all="ignore"):
         with no_grad():
-            untracked = _tensors_of(run(op, _tensors(op, call, []), call.params))
-        tracked = _tensors_of(run(op, _tensors(op, call, positions), call.params))
+            untracked = _tensors_of(run(op, as_tensors(call, []), call.params))
+        tracked = _tensors_of(run(op, as_tensors(call, positions), call.params))
         for how, outputs in (("untracked", untracked), ("recorded", tracked)):
             for output in outputs:
                 assert output.dtype.kind != "f" or output.dtype == dtype, (
@@ -135,8 +146,8 @@ def check_definition(op: Op, call: Call, rtol: float = 1e-10) -> None:
         return
     definition, params = op.definition, call.params
     positions = checked_positions(op, call)
-    ours = _tensors_of(run(op, _tensors(op, call, positions), params))
-    theirs = _tensors_of(definition(*_tensors(op, call, positions), **fresh(params)))
+    ours = _tensors_of(run(op, as_tensors(call, positions), params))
+    theirs = _tensors_of(definition(*as_tensors(call, positions), **fresh(params)))
     for one, two in zip(ours, theirs, strict=True):
         assert _close(one.array, two.array, rtol), f"{op.name}: kernel {one.array}, definition {two.array}"
     first = _gradients(op, call, positions)
@@ -152,7 +163,7 @@ def check_front_door(op: Op, call: Call) -> None:
     if function is None or op.mutates or not (isinstance(function, np.ufunc) or module.split(".")[0] == "numpy"):
         return
     function = function if op.method == "__call__" else getattr(function, op.method)
-    arrays, tensors = call.inputs, _tensors(op, call, [])
+    arrays, tensors = call.inputs, as_tensors(call, [])
     if op.variadic:
         arrays, tensors = (list(arrays),), (list(tensors),)
     expected, got = function(*arrays, **fresh(call.params)), function(*tensors, **fresh(call.params))
@@ -234,7 +245,7 @@ def _run_small(op: Op, call: Call, shape: tuple[int, ...]) -> str | None:
     try:
         positions = checked_positions(op, call)
         if not positions:
-            run(op, _tensors(op, call, []), call.params)
+            run(op, as_tensors(call, []), call.params)
         gradients = _gradients(op, call, positions)
     except AutogradError as error:
         return str(error)
@@ -244,6 +255,8 @@ def _run_small(op: Op, call: Call, shape: tuple[int, ...]) -> str | None:
 
 
 class _TraceBackward(Observer):
+    """Makes the backward pass run its rules on Tensors."""
+
     traces_backward = True
 
 
@@ -269,19 +282,6 @@ def _map_floats(tree: Any, function: Any) -> Any:
     return rebuild(tree, leaves)
 
 
-def _tensors(op: Op, call: Call, tracked: list[int]) -> tuple[Any, ...]:
-    """The call's arrays as Tensors on read-only memory."""
-    leaves = []
-    for position, leaf in enumerate(flatten(call.inputs)):
-        if isinstance(leaf, np.ndarray):
-            view = leaf.view()
-            view.flags.writeable = False
-            leaf = wrap(view)
-            leaf.requires_grad = position in tracked
-        leaves.append(leaf)
-    return rebuild(call.inputs, leaves)
-
-
 def _tensors_of(result: Any) -> list[Any]:
     return [leaf for leaf in flatten(result) if isinstance(leaf, TensorCore)]
 
@@ -299,7 +299,7 @@ def _gradients(
     if traced:
         with observe(_TraceBackward()):
             return _gradients(op, call, tracked, create_graph=create_graph, function=function)
-    tensors = _tensors(op, call, tracked)
+    tensors = as_tensors(call, tracked)
     targets: list[Any] = [leaf for leaf in flatten(tensors) if isinstance(leaf, TensorCore) and leaf.requires_grad]
     if not targets:
         return []

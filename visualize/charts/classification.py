@@ -130,8 +130,8 @@ def plot_confusion(
 
     A shade is a share of its row, so a rare class is as visible as a common one; shades grow with the square root of the
     share, and those of mistakes on a scale of their own, so that rare ones show. What is right is blue, what is wrong
-    orange. The share on the diagonal is how many of
-    a class were found (recall); the line below says how many of each prediction were right (precision).
+    orange. The share on the diagonal is how many of a class were found (recall); the line below says how many of each
+    prediction were right (precision).
 
     Returns:
         The path, or a ``matplotlib.figure.Figure``.

@@ -137,7 +137,8 @@ def plot_histograms(
         theme: colours: ``"light"``, ``"dark"`` or a `Theme`.
 
     Every ridge has the same height: look at how wide they are. The axis of a panel leaves out the outermost hundredth of
-    the numbers, and is too narrow for the few snapshots with the largest gradients. What the ridges cannot show stands beside them: a share of exact zeros above one half, and any NaN or infinity.
+    the numbers, and is too narrow for the few snapshots with the largest gradients. What the ridges cannot show stands
+    beside them: a share of exact zeros above one half, and any NaN or infinity.
 
     Returns:
         The path, or a ``matplotlib.figure.Figure``.

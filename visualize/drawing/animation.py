@@ -228,8 +228,7 @@ def _name(view: GraphView, edge: Edge) -> str:
 
 
 def _shape(view: GraphView, edge: Edge) -> str:
-    outputs = view.nodes[edge.source].outputs
-    value = edge.value or (outputs[edge.output] if edge.output < len(outputs) else None)
+    value = edge.value or view.output(edge)
     return "" if value is None else shape_text(value.shape)
 
 

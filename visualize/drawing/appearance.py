@@ -134,11 +134,11 @@ class Appearance:
 
     def value(self, edge: Edge) -> Value | None:
         """What an edge carries."""
-        return edge.value or self._made(edge)
+        return edge.value or self.view.output(edge)
 
     def unclear(self, edge: Edge) -> bool:
         """Whether an edge must say what it carries, since the node that it comes from does not."""
-        made = self._made(edge)
+        made = self.view.output(edge)
         if self.value(edge) is None:
             return False
         several = len(self.view.nodes[edge.source].outputs) > 1 and self.view.nodes[edge.target].kind != "output"
@@ -154,10 +154,6 @@ class Appearance:
         value = self.value(edge)
         width = self.theme.edge_width(0 if value is None else value.nbytes)
         return width if self.mark(edge) is None else width + 1.2
-
-    def _made(self, edge: Edge) -> Value | None:
-        outputs = self.view.nodes[edge.source].outputs
-        return outputs[edge.output] if edge.output < len(outputs) else None
 
 
 def _balanced(text: str) -> list[str]:

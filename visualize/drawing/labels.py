@@ -11,7 +11,7 @@ from ..graph.view import MARKS, Edge, Module, Node, Source, Value
 
 __all__ = [
     "bytes_text", "inside_text", "mark_text", "measure_text", "module_label", "node_note", "node_title", "number_text",
-    "op_text", "printable", "shape_text", "share_text", "source_text", "time_text", "tooltip", "value_text",
+    "op_text", "place_text", "printable", "shape_text", "share_text", "source_text", "time_text", "tooltip", "value_text",
 ]  # fmt: skip
 
 # Operations with a number on one side: "multiply by 2", "subtract from 1".
@@ -289,7 +289,16 @@ def source_text(source: Source) -> str:
     >>> source_text(Source("/home/me/train.py", 12, "loss = f(x)"))
     'train.py:12: loss = f(x)'
     """
-    return str(Source(source.file.rsplit("/", 1)[-1], source.line, source.text))
+    return str(replace(source, file=source.file.rsplit("/", 1)[-1]))
+
+
+def place_text(source: Source) -> str:
+    """Where a line is, without what it says.
+
+    >>> place_text(Source("/home/me/train.py", 12, "loss = f(x)"))
+    'train.py:12'
+    """
+    return source_text(replace(source, text=""))
 
 
 def tooltip(node: Node, title: str = "", modules: Sequence[Module] = ()) -> str:

@@ -131,9 +131,7 @@ def _run(name: str, command: list[str], settings: tuple[str, ...], dot: str, tim
     # Last in the graph, where they prevail over what it says itself.
     text = dot.rstrip().removesuffix("}") + "".join(f"  {one};\n" for one in settings) + "}\n"
     environment = dict(os.environ)
-    environment["PYTHONPATH"] = os.pathsep.join(
-        one for one in sys.path if one
-    )  # the libraries as this process finds them
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))  # the libraries as this process finds them
     try:
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment,

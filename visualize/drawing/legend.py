@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from ..graph.view import KINDS, MARKS, MEASURES
+from ..graph.view import MARKS, MEASURES
 from .appearance import Appearance
 from .arrangement import Arrangement
 from .dot_text import attributes, html_text, quoted, row
 from .labels import bytes_text, measure_text
-from .style import Style, marked
+from .style import KIND_NAMES, Style, marked
 
 __all__ = ["legend"]
 
-_NAMES = {**KINDS, "gradient": "gradient", "gradient_result": "gradient of the loss"}
 _MEASURES = {"forward": "forward time", "backward": "backward time", "saved": "saved for backward"}
 _ROW = 6  # entries side by side
 _RAMP_CELLS = 24  # colours that show a ramp
@@ -77,7 +76,7 @@ def _kinds(looks: Appearance) -> list[tuple[str, Style]]:
     plain = looks.theme.kinds["op"]
     return [
         (name, replace(found[kind], fill=plain.fill, text=plain.text) if filled[kind] else found[kind])
-        for kind, name in _NAMES.items()
+        for kind, name in KIND_NAMES.items()
         if kind in found
     ]
 

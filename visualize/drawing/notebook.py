@@ -10,13 +10,12 @@ import sys
 from collections.abc import Collection
 from typing import Any
 
-import numpy as np
-
 from autograd_ff.engine import Leaf, TensorCore
 from autograd_ff.nn.module import Module
 
 from ..folding.simplify import simplify
 from ..graph.view import GraphView
+from ..tracing.names import telling
 from ..tracing.walk import trace_from
 from .dot import to_dot
 from .layout import LayoutError, layout, scalable
@@ -103,9 +102,4 @@ def _notebook_variables() -> dict[str, Any]:
     """The variables of the notebook that hold tensors, arrays or modules."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
-    variables = dict(shell.user_ns) if shell is not None else vars(sys.modules["__main__"])
-    return {
-        name: value
-        for name, value in list(variables.items())
-        if not name.startswith("_") and isinstance(value, (TensorCore, np.ndarray, Module))
-    }
+    return telling(shell.user_ns if shell is not None else vars(sys.modules["__main__"]))

@@ -13,10 +13,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from ..errors import PictureError, here
-from ..graph.view import Edge, Node
+from ..graph.view import KINDS, Edge, Node
 from .ramps import Ramp
 
-__all__ = ["DARK", "LIGHT", "THEMES", "MarkStyle", "Style", "Theme", "marked", "theme_of"]
+__all__ = ["DARK", "KIND_NAMES", "LIGHT", "THEMES", "MarkStyle", "Style", "Theme", "marked", "theme_of"]
+
+# What nodes are drawn as, see `Theme.kind`, in the order in which a legend lists them.
+KIND_NAMES = {**KINDS, "gradient": "gradient", "gradient_result": "gradient of the loss"}
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ class Theme:
     widths: tuple[float, float] = (0.8, 3.4)  # of edges: of a kilobyte or less, of a gigabyte or more
 
     def kind(self, node: Node) -> tuple[str, Style]:
-        """The kind that a node is drawn as, and its look: one of `KINDS`, ``"gradient"`` or ``"gradient_result"``."""
+        """The kind that a node is drawn as, and its look: one of `KIND_NAMES`."""
         if node.backward and node.kind in ("op", "kernel", "module"):
             return "gradient", self.gradient
         if node.backward and node.kind == "output":

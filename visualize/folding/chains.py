@@ -52,15 +52,11 @@ def merge_chains(view: GraphView) -> GraphView:
             and one.outputs == other.outputs
             and not (other.id in chain and len(chain[other.id]) > 1)  # each has one place in one chain
         ):
-            before = chain.pop(one.id, [one.id])
-            chain[other.id] = [*before, other.id] if len(before) < 2 else _longer(before, other.id)
+            longer = chain.pop(one.id, [one.id])
+            longer.append(other.id)
+            chain[other.id] = longer
     groups: list[Group] = [(ids, partial(_whole, view)) for ids in chain.values() if len(ids) > 1]
     return contract(view, groups)
-
-
-def _longer(chain: list[int], last: int) -> list[int]:
-    chain.append(last)
-    return chain
 
 
 def _fits(node: Node) -> bool:

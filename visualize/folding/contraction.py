@@ -10,17 +10,18 @@ import heapq
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
+from ..graph.enclosing import common_module
 from ..graph.marks import strongest
 from ..graph.view import Edge, GraphView, Module, Node
 
 __all__ = [
-    "End", "Group", "common_module", "contract", "folded", "repeated_measures", "used_modules", "without_empty_modules",
+    "ADD_UP", "End", "Group", "contract", "folded", "repeated_measures", "used_modules", "without_empty_modules",
 ]  # fmt: skip
 
 End = tuple[int, int]  # a node and which of its outputs
 Group = tuple[Sequence[int], Callable[[list[Node], list[End]], Node]]  # ids, and what makes one node of them
 
-_ADD_UP = {"forward", "backward", "saved"}
+ADD_UP = ("forward", "backward", "saved")  # measurements of which several nodes have the sum
 _LARGEST = {"zeros", "nonfinite", "largest", "gradient zeros", "gradient nonfinite"}
 
 
@@ -188,7 +189,7 @@ def folded(view: GraphView, members: list[Node], results: list[End], *, kind: st
     details: dict[str, object] = {
         "outputs": tuple(by_id[id].outputs[output] for id, output in results),
         "names": tuple(dict.fromkeys(name for node in ends if node.op for name in node.names)),
-        "module": common_module(view, members),
+        "module": common_module(view.modules, (node.module for node in members)),
         "source": operations[-1].source if operations else None,
         "tracked": any(node.tracked for node in members),
         "backward": bool(operations) and all(node.backward for node in operations),
@@ -201,26 +202,15 @@ def folded(view: GraphView, members: list[Node], results: list[End], *, kind: st
     return Node(id=0, kind=kind, op=op, **{**details, **more})  # type: ignore[arg-type]
 
 
-def common_module(view: GraphView, members: Iterable[Node]) -> int | None:
-    """The innermost module around all these nodes."""
-    places = list({node.module for node in members})
-    found = places[0] if places else None
-    for place in places[1:]:
-        around = set(view.path(place))
-        while found is not None and found not in around:
-            found = view.modules[found].parent
-    return found
-
-
 def regroup_measures(members: list[Node], ends: list[Node]) -> tuple[tuple[str, float], ...]:
     """Times and bytes add up; what was measured of a value is that of the result, where there is one."""
     totals: dict[str, float] = {}
     for node in members:
         for name, value in node.measures:
-            if name in _ADD_UP:
+            if name in ADD_UP:
                 totals[name] = totals.get(name, 0) + value
     if len({node.id for node in ends}) == 1:
-        totals.update((name, value) for name, value in ends[0].measures if name not in _ADD_UP)
+        totals.update((name, value) for name, value in ends[0].measures if name not in ADD_UP)
     return tuple(totals.items())
 
 
@@ -232,7 +222,7 @@ def repeated_measures(copies: list[Node]) -> tuple[tuple[str, float], ...]:
             found.setdefault(name, []).append(value)
     combine: dict[str, Callable[[list[float]], float]] = {
         "smallest": min,
-        **dict.fromkeys(_ADD_UP, sum),
+        **dict.fromkeys(ADD_UP, sum),
         **dict.fromkeys(_LARGEST, max),
     }
     return tuple(

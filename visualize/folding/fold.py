@@ -11,9 +11,10 @@ from ..errors import PictureError, here
 from ..graph.view import GraphView, Module, Node
 from .contraction import End, Group, contract, folded
 
-__all__ = ["Selection", "fold", "fold_functions", "selector"]
+__all__ = ["FOLDED", "Selection", "fold", "fold_functions", "groups_by_module", "outermost", "selector"]
 
-_FOLDED = {"composite": "op", "function": "op", "backward": "op", "module": "module", "repeat": "module"}
+# The kind of node that a module is when it is folded.
+FOLDED = {"composite": "op", "function": "op", "backward": "op", "module": "module", "repeat": "module"}
 
 # Which modules: names, patterns of names, types, a predicate, or several of these; True for all.
 Selection = bool | str | type | Callable[[Module], bool] | Collection[Any]
@@ -95,6 +96,7 @@ def outermost(view: GraphView, chosen: Callable[[Module], bool]) -> list[int | N
 
 
 def groups_by_module(view: GraphView, around: list[int | None]) -> list[Group]:
+    """The nodes in each of the modules that `outermost` found, each group to become one node."""
     members: dict[int, list[int]] = {}
     for node in view.nodes:
         one = None if node.module is None else around[node.module]
@@ -107,7 +109,7 @@ def _folded(view: GraphView, module: Module, members: list[Node], results: list[
     kinds = {node.kind for node in members}
     operations = [node for node in members if node.op]
     single = operations[0] if len(operations) == 1 and module.kind == "composite" else None
-    kind = "loss" if "loss" in kinds else "write" if "write" in kinds else _FOLDED[module.kind]
+    kind = "loss" if "loss" in kinds else "write" if "write" in kinds else FOLDED[module.kind]
     if single is not None:
         kind = single.kind
     elif module.kind == "composite" and operations and all(node.kind == "view" for node in operations):

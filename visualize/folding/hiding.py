@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from ..errors import PictureError, here
-from ..graph.view import KINDS, Edge, GraphView, Value
+from ..graph.view import KINDS, Edge, GraphView
 from .contraction import without_empty_modules
 
 __all__ = ["hide"]
@@ -48,14 +48,13 @@ def hide(view: GraphView, what: str | Collection[str]) -> GraphView:
         return view
     first: dict[int, Edge] = {}  # what an operation that is gone reads first
     edges: list[Edge] = []
-    for edge in sorted(
-        view.edges, key=lambda edge: edge.target
-    ):  # what an operation reads is known before who reads it
+    # In this order what an operation reads is known before who reads it.
+    for edge in sorted(view.edges, key=lambda edge: edge.target):
         if edge.source in gone:
             passed = first.get(edge.source)
             if passed is None:
                 continue
-            value = edge.value or _value(view, edge)
+            value = edge.value or view.output(edge)
             edge = replace(edge, source=passed.source, output=passed.output, value=value)
         if edge.target in gone:
             if view.nodes[edge.target].op:
@@ -78,8 +77,3 @@ def hide(view: GraphView, what: str | Collection[str]) -> GraphView:
     )
     moved = tuple(replace(edge, source=numbers[edge.source], target=numbers[edge.target]) for edge in edges)
     return without_empty_modules(GraphView(nodes, moved, view.modules, view.name))
-
-
-def _value(view: GraphView, edge: Edge) -> Value | None:
-    outputs = view.nodes[edge.source].outputs
-    return outputs[edge.output] if edge.output < len(outputs) else None

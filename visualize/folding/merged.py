@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
+from ..graph.enclosing import common_module, module_path
 from ..graph.view import Edge, GraphView, Module, Node
 from .contraction import repeated_measures, used_modules, without_empty_modules
 from .repeats import Box, Repeats
@@ -171,9 +172,9 @@ def _move_in(found: Repeats, homes: dict[int, int | None], edges: list[Edge], mo
         if found.view.nodes[one].kind not in ("parameter", "buffer", "constant"):
             continue
         forward = [reader for reader in its if not found.view.nodes[reader].backward] or its
-        inner = _common(modules, [homes[reader] for reader in forward], ("module", "repeat"))
+        inner = common_module(modules, (homes[reader] for reader in forward), ("module", "repeat"))
         home = homes[one]
-        if inner is not None and (home is None or home in _path(modules, inner)):
+        if inner is not None and (home is None or home in module_path(modules, inner)):
             homes[one] = inner
 
 
@@ -210,23 +211,3 @@ def range_of(names: list[str]) -> str:
         low, high = sorted((one[at], other[at]), key=int)
         return "".join([*one[:at], f"{low}–{high}", *one[at + 1 :]])
     return f"{first} … {last}"
-
-
-def _path(modules: list[Module], module: int | None) -> list[int]:
-    found = []
-    while module is not None:
-        found.append(module)
-        module = modules[module].parent
-    return found[::-1]
-
-
-def _common(modules: list[Module], places: list[int | None], kinds: tuple[str, ...]) -> int | None:
-    """The innermost module of one of these kinds around all places."""
-    found: list[int] = []
-    for around in zip(*[_path(modules, place) for place in set(places)], strict=False):
-        if len(set(around)) > 1:
-            break
-        found.append(around[0])
-    while found and modules[found[-1]].kind not in kinds:
-        found.pop()
-    return found[-1] if found else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 
 from ..errors import PictureError, here
+from ..graph.marks import STRONG
 from ..graph.view import GraphView, Module
 from .chains import merge_chains
 from .contraction import contract
@@ -13,10 +14,9 @@ from .hiding import hide as without
 from .repeats import merged_repeats
 from .stretches import merge_lines, merge_stretches
 
-__all__ = ["READABLE", "check_found", "simplify"]
+__all__ = ["READABLE", "check_depth", "check_found", "simplify"]
 
 READABLE = 40  # nodes that a person takes in at once
-_STRONG = {"wrong", "origin", "cut"}  # marks that the whole picture is about
 
 
 def simplify(
@@ -60,8 +60,7 @@ def simplify(
     >>> len(view.nodes), [(node.op, node.count) for node in simplify(view, depth=1).nodes if node.op]
     (92, [('Linear', 30)])
     """
-    if depth is not None and (isinstance(depth, bool) or not isinstance(depth, int) or depth < 0):
-        raise PictureError(f"depth is a number of levels from 0, or None, not {depth!r}{here()}")
+    check_depth(depth)
     if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
         raise PictureError(f"limit is a number of nodes from 1, not {limit!r}{here()}")
     view = without(view, hide)
@@ -101,7 +100,7 @@ class _Choice:
         marked = [node for node in view.nodes if node.mark]
         places = [
             [node.module for node in marked if node.module is not None],
-            [node.module for node in marked if node.module is not None and node.mark in _STRONG],
+            [node.module for node in marked if node.module is not None and node.mark in STRONG],
             [],
         ]
         self.around_marks = [_with_those_around(view, one) - self.closed for one in places]
@@ -205,6 +204,15 @@ def _without_boxes_around_one(view: GraphView) -> GraphView:
             sizes[module.parent] += sizes[module.id]
     chosen: Callable[[Module], bool] = lambda module: module.count > 1 and sizes[module.id] == 1  # noqa: E731
     return contract(view, groups_by_module(view, outermost(view, chosen)))
+
+
+def check_depth(depth: int | None) -> None:
+    """
+    Raises:
+        PictureError: (a ValueError) it is no number of levels.
+    """
+    if depth is not None and (isinstance(depth, bool) or not isinstance(depth, int) or depth < 0):
+        raise PictureError(f"depth is a number of levels from 0, or None, not {depth!r}{here()}")
 
 
 def check_found(view: GraphView, chosen: Selection, found: set[int], option: str) -> None:

@@ -15,7 +15,6 @@ from .contraction import End, Group, contract, folded
 
 __all__ = ["merge_lines", "merge_stretches"]
 
-_ARRAYS = ("parameter", "buffer", "constant", "input")
 _LONG = 40  # characters of a line that a label has room for
 
 

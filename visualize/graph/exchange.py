@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from typing import Any
 
 from autograd_ff.errors import FileFormatError
@@ -40,6 +40,7 @@ def to_dict(view: GraphView, *, brief: bool = False) -> dict[str, Any]:
 
 
 def to_json(view: GraphView, indent: int | None = None) -> str:
+    """See `GraphView.to_json`."""
     data = to_dict(view, brief=True)
     separators = None if indent is not None else (",", ":")
     return json.dumps(data, allow_nan=False, ensure_ascii=True, indent=indent, separators=separators)
@@ -77,6 +78,7 @@ class _Wrong(Exception):
 
 
 def from_json(text: str | bytes, name: str = "this text") -> GraphView:
+    """See `GraphView.from_json`; ``name`` is what errors call the text."""
     try:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -86,6 +88,7 @@ def from_json(text: str | bytes, name: str = "this text") -> GraphView:
 
 
 def from_dict(data: Any) -> GraphView:
+    """See `GraphView.from_dict`."""
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise FileFormatError(f"this is not the data of a GraphView: it has no format {FORMAT!r}{here()}")
     if type(data.get("version")) is not int or data["version"] != VERSION:
@@ -220,7 +223,7 @@ def _record(cls: Any, **readers: _Reader) -> _Reader:
         try:
             return cls(**found)
         except TypeError:
-            missing = [one for one in _REQUIRED[cls] if one not in found]
+            missing = [name for name, default in _FIELDS[cls] if default is MISSING and name not in found]
             raise _Wrong(f"has no {missing[0]!r}") from None
 
     return reader
@@ -279,8 +282,6 @@ _module = _record(
 
 _CLASSES = (Node, Edge, Module, Value, Source, Histogram)
 _FIELDS = {cls: tuple((field.name, field.default) for field in fields(cls)) for cls in _CLASSES}
-_REQUIRED = {Node: ("id", "kind"), Edge: ("source", "target"), Module: ("id", "kind", "name", "type"),
-             Value: ("shape", "dtype"), Source: ("file", "line"), Histogram: ("of", "low", "high", "counts")}  # fmt: skip
 
 
 def _check(view: GraphView) -> None:

@@ -8,7 +8,9 @@ from dataclasses import replace
 from ..errors import PictureError, here
 from .view import MARKS, GraphView
 
-__all__ = ["mark", "strongest"]
+__all__ = ["STRONG", "mark", "strongest"]
+
+STRONG = ("wrong", "origin", "cut")  # what the whole picture is about, where it occurs
 
 _ORDER = {name: position for position, name in enumerate(MARKS)}
 

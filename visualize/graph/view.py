@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .enclosing import module_path
+
 __all__ = [
     "KINDS", "MARKS", "MEASURES", "MODULE_KINDS", "Edge", "GraphView", "Histogram", "Module", "Node", "Source", "Value",
 ]  # fmt: skip
@@ -150,9 +152,8 @@ class Node:
     path: str = ""  # of a folded module: its qualified name, "encoder.layer.0", or "layers.0–11" of several …
     detail: str = ""  # … and what it says of itself: "784→128"
     step: int | None = None  # which op of the traced call this is, counting all that an observer saw, from 0
-    belongs_to: int | None = (
-        None  # of a gradient: id of the value that it is the gradient of, or of the op that it derives
-    )
+    # Of a gradient: id of the value that it is the gradient of, or of the op that it derives.
+    belongs_to: int | None = None
     mark: str = ""  # one of MARKS
     remark: str = ""  # what there is to say about the mark
     measures: tuple[tuple[str, float], ...] = ()  # of a real run, by a name in MEASURES
@@ -227,11 +228,12 @@ class GraphView:
 
     def path(self, module: int | None) -> tuple[int, ...]:
         """The ids of a module and of those around it, outermost first."""
-        found: list[int] = []
-        while module is not None:
-            found.append(module)
-            module = self.modules[module].parent
-        return tuple(reversed(found))
+        return module_path(self.modules, module)
+
+    def output(self, edge: Edge) -> Value | None:
+        """What the source of an edge gives there, which may differ from what the target reads."""
+        outputs = self.nodes[edge.source].outputs
+        return outputs[edge.output] if edge.output < len(outputs) else None
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         """What a notebook shows: the picture."""

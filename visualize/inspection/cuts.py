@@ -12,13 +12,12 @@ from autograd_ff import engine
 from autograd_ff.engine import Leaf, Op, TensorCore, cast
 from autograd_ff.engine import Node as Recorded
 from autograd_ff.engine.dispatch import SELECT
-from autograd_ff.engine.site import resolve
 from autograd_ff.nn.parameter import Parameter
 from autograd_ff.rules.elementwise import zero
 
-from ..errors import user_frame
 from ..graph.view import Source
-from ..tracing.observed import Watch, source_of
+from ..tracing.observed import Watch
+from ..tracing.sources import running_source, source_of_node
 
 __all__ = ["Cut", "Flow", "reached"]
 
@@ -86,13 +85,13 @@ class Flow(Watch):
             if isinstance(value, np.ndarray):
                 self._made[id(value)] = value, origin
         known = any(one is not None for one in sources)
-        line = _line() if known and node is None else None
+        line = running_source() if known and node is None else None
         self.steps.append(_Step(op, engine.is_grad_enabled(), node, sources, line))
 
     def read(self, tensor: Any, how: str) -> None:
         source = self._node(tensor.node) if tensor.node is not None else self._array(tensor.array)
         if source is not None:
-            self.reads.append(_Read(how, source, _line()))
+            self.reads.append(_Read(how, source, running_source()))
 
     def _node(self, node: Recorded) -> int | Leaf | None:
         while node not in self.step_of and not isinstance(node, Leaf) and node.parents and node.parents[0] is not None:
@@ -114,10 +113,7 @@ class Flow(Watch):
     def line_of(self, step: int) -> Source | None:
         """The user's line of an operation."""
         one = self.steps[step]
-        if one.node is None:
-            return one.line
-        site = one.node.site
-        return None if site is None else source_of(site)
+        return one.line if one.node is None else source_of_node(one.node)
 
     def cuts(self, leaf: Leaf, results: Iterable[int | Leaf | None]) -> list[Cut]:
         """Where each way from a parameter to the results ends, in the order of the run; none if it was never read."""
@@ -194,11 +190,6 @@ def _has_rule(op: Op, position: int) -> bool:
     if op is SELECT or op.joint is not None or op.pullback is not None:
         return True
     return _rule(op, position) not in (None, zero)
-
-
-def _line() -> Source | None:
-    frame = user_frame()
-    return None if frame is None else source_of(resolve(frame.f_code, frame.f_lasti))
 
 
 def reached(roots: Iterable[Recorded]) -> set[Recorded]:

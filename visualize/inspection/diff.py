@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import heapq
+import sys
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from sys import _getframe
 from typing import Any
 
 from autograd_ff.nn.module import Module as NetworkModule
 
-from ..drawing.labels import node_title, shape_text
+from ..drawing.labels import node_title, place_text, shape_text, value_text
 from ..errors import PictureError, here
 from ..graph.view import MEASURES, Edge, GraphView, Module, Node, Value
 from ..tracing.names import caller_variables
@@ -58,7 +58,7 @@ def diff(
     >>> [(node.op, node.mark, node.remark) for node in view.nodes if node.mark]
     [('relu', 'added', ''), ('sum', 'changed', 'scalar → 2, axis: none → 1'), ('', 'changed', 'scalar → 2')]
     """
-    frame = _getframe(1)
+    frame = sys._getframe(1)
     old, new = (_traced(frame, one, inputs, kwargs) for one in (before, after))
     chosen = [name for name in MEASURES if name not in _TIMES] if measures is None else list(measures)
     unknown = [name for name in chosen if name not in MEASURES]
@@ -106,8 +106,8 @@ def diff_text(view: GraphView) -> str:
         title = node_title(node, incoming.get(node.id, ()), outgoing.get(node.id, ())).replace("\n", ", ")
         around = [view.modules[one].name for one in view.path(node.module) if view.modules[one].kind == "module"]
         place = f" in {around[-1]}" if around and node.op else ""
-        value = node.remark or ", ".join(f"{shape_text(one.shape)} {one.dtype}" for one in node.outputs)
-        line = f" ({node.source.file.rsplit('/', 1)[-1]}:{node.source.line})" if node.source and node.op else ""
+        value = node.remark or ", ".join(map(value_text, node.outputs))
+        line = f" ({place_text(node.source)})" if node.source and node.op else ""
         lines.append(f"  {sign} {title}{place}{':' if node.remark else ','} {value}{line}")
     return "\n".join(lines)
 
@@ -378,6 +378,7 @@ class _Merge:
         return order, rank.keys() - set(order)
 
     def view(self) -> GraphView:
+        """Both views in one, with marks."""
         modules, numbers = self._modules()
         order, _ = self._order()
         ids = {place: at for at, place in enumerate(order)}
@@ -486,7 +487,7 @@ def _value_change(old: Value | None, new: Value | None) -> str:
     if old is None or new is None:
         there = old or new
         assert there is not None
-        text = f"{shape_text(there.shape)} {there.dtype}"
+        text = value_text(there)
         return f"{text} → nothing" if new is None else f"nothing → {text}"
     parts = []
     if old.shape != new.shape:

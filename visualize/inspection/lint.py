@@ -15,11 +15,12 @@ from autograd_ff.engine.versions import written_since
 from autograd_ff.nn.module import Module
 from autograd_ff.nn.parameter import Parameter
 
-from ..drawing.labels import shape_text, source_text
+from ..drawing.labels import place_text, shape_text, source_text
 from ..errors import PictureError, here
 from ..graph.view import Edge, GraphView, Node, Source, Value
 from ..tracing.names import caller_variables, flatten, modules_behind
-from ..tracing.observed import Run, names_of, source_of
+from ..tracing.observed import Run, names_of
+from ..tracing.sources import source_of_node
 from ..tracing.walk import trace_from
 from .cuts import Cut, Flow, reached
 
@@ -277,9 +278,8 @@ class _Search:
             if not node.op or node.backward or not any(value.dtype == "float64" for value in node.outputs):
                 continue
             edges = self.incoming.get(node.id, [])
-            made = [(edge, self.view.nodes[edge.source]) for edge in edges]
-            dtypes = [one.outputs[edge.output].dtype if edge.output < len(one.outputs) else "" for edge, one in made]
-            wide = [one for (_, one), dtype in zip(made, dtypes, strict=True) if dtype == "float64"]
+            dtypes = ["" if (made := self.view.output(edge)) is None else made.dtype for edge in edges]
+            wide = [self.view.nodes[one.source] for one, dtype in zip(edges, dtypes, strict=True) if dtype == "float64"]
             if any(one.id in spoiled for one in wide):
                 spoiled.add(node.id)
                 continue
@@ -317,13 +317,13 @@ class _Search:
                             "kept alive",
                             f"{type(module).__name__}.{what} keeps a tensor with its graph from call to call; keep "
                             "x.detach(), or a number",
-                            _site(graphs[-1]),
+                            source_of_node(graphs[-1]),
                         )
         for name, node in self.recorded_buffers().items():
             yield Finding(
                 "kept alive",
                 f"the buffer {name} is written with a graph, which grows from call to call; write it under no_grad()",
-                _site(node),
+                source_of_node(node),
             )
 
     def recorded_buffers(self) -> Mapping[str, Recorded]:
@@ -368,9 +368,7 @@ class _Observed(_Search):
     """A function or module that runs under observation."""
 
     def __init__(self, run: Run) -> None:
-        modules = [one for one in (run.target, run.loss) if isinstance(one, Module)]
-        modules += [one for function in (run.target, run.loss) for one in modules_behind(function)]
-        modules = list({id(one): one for one in modules}.values())
+        modules = list({id(one): one for one in (*modules_behind(run.target), *modules_behind(run.loss))}.values())
         self.run = run
         self.flow = Flow([one for module in modules for one in module.parameters()])
         run.trace(self.flow)
@@ -425,7 +423,7 @@ class _Observed(_Search):
         return found
 
     def _mark(self, parameter: Parameter, names: list[str], cuts: list[Cut], drawn: int | None) -> None:
-        why = "; ".join(f"{cut.reason} ({_place(cut.source)})" if cut.source else cut.reason for cut in cuts)
+        why = "; ".join(f"{cut.reason} ({place_text(cut.source)})" if cut.source else cut.reason for cut in cuts)
         if drawn is None:
             self.hidden.append((parameter, tuple(names), why))
         else:
@@ -433,7 +431,7 @@ class _Observed(_Search):
         for cut in cuts:
             at = self._id(cut.step)
             if at is not None and at not in self.marks:
-                line = f" ({_place(cut.source)})" if cut.source else ""
+                line = f" ({place_text(cut.source)})" if cut.source else ""
                 self.marks[at] = "cut", f"{cut.reason}{line}"
             reader = self._id(cut.reader)
             if reader is not None:
@@ -474,7 +472,7 @@ class _Recorded(_Search):
             places = []
             for edge in read[:3]:
                 reader = self.view.nodes[edge.target]
-                line = f" ({_place(reader.source)})" if reader.source else ""
+                line = f" ({place_text(reader.source)})" if reader.source else ""
                 places.append(f"{reader.op}{line} reads {shape_text(edge.value.shape)}")  # type: ignore[union-attr]
                 self.marks[reader.id] = "suspect", "reads an array without a gradient"
             hint = f"cut perhaps where {', or '.join(dict.fromkeys(places))} without a gradient"
@@ -500,17 +498,8 @@ def _listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def _place(source: Source | None) -> str:
-    return "" if source is None else f"{source.file.rsplit('/', 1)[-1]}:{source.line}"
-
-
 def _is_result(node: Recorded | None) -> bool:
     return node is not None and not isinstance(node, Leaf)
-
-
-def _site(node: Recorded | None) -> Source | None:
-    site = None if node is None else node.site
-    return None if site is None else source_of(site)
 
 
 def _terms(root: Recorded) -> tuple[list[Recorded], Source | None]:
@@ -527,11 +516,11 @@ def _terms(root: Recorded) -> tuple[list[Recorded], Source | None]:
         older, newer = sorted(node.parents, key=lambda one: -1 if one is None else one.number)
         terms.append(newer)
         if older is None:
-            return terms, _site(root)
+            return terms, source_of_node(root)
         node = older
     if node is not None and terms:
         terms.append(node)
-    return terms, _site(root)
+    return terms, source_of_node(root)
 
 
 def _is_over(node: Recorded) -> bool:

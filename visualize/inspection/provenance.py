@@ -12,6 +12,7 @@ import numpy as np
 from autograd_ff.engine import Node as Recorded
 from autograd_ff.engine import Op
 
+from ..drawing.labels import place_text
 from ..graph.view import Edge, GraphView, Node
 from ..tracing.names import flatten
 from ..tracing.observed import Onlooker, Run, Watch, is_finite
@@ -390,7 +391,7 @@ def _backward_path(run: Run, watch: _Forward, arriving: _Backward, leaves: Mappi
         where = _choosing(view, at, readers) if passed[at].hidden else None
         if where is None:
             continue
-        line = f" ({where.source.file.rsplit('/', 1)[-1]}:{where.source.line})" if where.source is not None else ""
+        line = f" ({place_text(where.source)})" if where.source is not None else ""
         marks[at] = "origin", f"{marks[at][1]}: where{line} does not choose it"
         if where.id not in marks:
             marks[where.id] = (

@@ -20,15 +20,14 @@ from typing import Any
 from ..drawing.appearance import Appearance, check_direction
 from ..drawing.labels import measure_text, printable
 from ..drawing.ramps import Ramp, Scale, text_on
-from ..drawing.style import DARK, LIGHT, MarkStyle, Style, Theme, theme_of
-from ..errors import PictureError, here
+from ..drawing.style import DARK, KIND_NAMES, LIGHT, MarkStyle, Style, Theme, theme_of
 from ..folding.chains import merge_chains
 from ..folding.fold import Selection, fold_functions
 from ..folding.hiding import hide as without
 from ..folding.repeats import merge_repeats
-from ..folding.simplify import READABLE
+from ..folding.simplify import READABLE, check_depth
 from ..graph.exchange import to_dict
-from ..graph.view import KINDS, MARKS, MEASURES, GraphView
+from ..graph.view import MARKS, MEASURES, GraphView
 from .formulas import formula
 from .tree import Tree
 
@@ -100,8 +99,7 @@ def to_html(
     (True, True)
     """
     check_direction(direction)
-    if depth is not None and (isinstance(depth, bool) or not isinstance(depth, int) or depth < 0):
-        raise PictureError(f"depth is a number of levels from 0, or None, not {depth!r}{here()}")
+    check_depth(depth)
     view = without(view, hide)
     if chains:
         view = merge_chains(view)
@@ -125,7 +123,7 @@ def to_html(
         "widths": [round(looks.edge_width(edge), 2) for edge in view.edges],
         "unclear": [number for number, edge in enumerate(view.edges) if looks.unclear(edge)],
         "open": tree.opened(depth, open, fold, limit),
-        "kinds": {**KINDS, "gradient": "gradient", "gradient_result": "gradient of the loss"},
+        "kinds": KIND_NAMES,
         "marks": {name: [light.marks[name].symbol, text] for name, text in MARKS.items() if name in light.marks},
         "measures": _measures(view, light, dark, color_by),
         "formulas": {op: list(found) for op in sorted({node.op for node in view.nodes}) if any(found := formula(op))},
@@ -162,8 +160,7 @@ def _lighter(view: GraphView, merge: bool) -> tuple[GraphView, str]:
     nodes = tuple(replace(node, histograms=()) if node.histograms else node for node in view.nodes)
     edges = []
     for edge in view.edges:
-        outputs = view.nodes[edge.source].outputs
-        same = edge.output < len(outputs) and outputs[edge.output] == edge.value
+        same = view.output(edge) == edge.value
         edges.append(replace(edge, value=None) if same else edge)
     return GraphView(nodes, tuple(edges), view.modules, view.name), (
         f"A graph of {before:,} nodes. {said}, and histograms are left out."

@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 
 from ..drawing.appearance import Appearance
 from ..drawing.labels import bytes_text, inside_text, measure_text, module_label, node_note, op_text
-from ..folding.fold import Selection, selector
+from ..folding.contraction import ADD_UP
+from ..folding.fold import FOLDED, Selection, selector
 from ..folding.merged import range_of, repeated_word
 from ..folding.repeats import Repeats
 from ..folding.simplify import check_found
-from ..graph.marks import strongest
-from ..graph.view import Module, Node, Value
+from ..graph.marks import STRONG, strongest
+from ..graph.view import MEASURES, Module, Node, Value
 
 __all__ = ["Container", "Tree"]
 
@@ -26,9 +27,6 @@ _MANY = 150  # items of one level that are laid out beside each other
 _PART = 100  # items of one part
 _FEW = 3  # nodes that are no picture
 _SHARED = 40  # arrays that several parts read and that stand beside them
-_FOLDED = {"composite": "op", "function": "op", "backward": "op"}
-_SUMS = ("forward", "backward", "saved")
-_STRONG = ("wrong", "origin", "cut")
 
 
 @dataclass(eq=False)
@@ -180,9 +178,8 @@ class Tree:
             )  # fmt: skip
             group = Container("repeat", home, title=module_label(whole, within), name=whole.name, count=len(members))
             group.backward = first.backward
-            if (
-                fills and home is not None and home.parent is not None
-            ):  # a module that holds equal ones and nothing else is that group
+            # A module that holds equal ones and nothing else is that group.
+            if fills and home is not None and home.parent is not None:
                 home.kind, home.count, home.name = "repeat", group.count, group.name
                 home.title = module_label(whole, "" if home.parent is None else home.parent.name)
                 return
@@ -276,7 +273,7 @@ class Tree:
         marks: dict[Container, list[str]] = {one: [] for one in self.containers}
         kinds: dict[Container, set[str]] = {one: set() for one in self.containers}
         for node in view.nodes:
-            numbers = {name: number for name, number in node.measures if name in _SUMS}
+            numbers = {name: number for name, number in node.measures if name in ADD_UP}
             times = node.count
             for one in _around(self.home[node.id]):
                 times *= one.times
@@ -303,9 +300,9 @@ class Tree:
             if counts["arrays"]:
                 arrays = f"{counts['arrays']:,} array{'s' if counts['arrays'] > 1 else ''}"
                 one.rows.append(("parameters", f"{counts['numbers']:,} in {arrays}, {bytes_text(counts['bytes'])}"))
-            for name, unit in (("forward", "s"), ("backward", "s"), ("saved", "bytes")):
+            for name in ADD_UP:
                 if name in one.sums:
-                    one.rows.append((name, measure_text(name, one.sums[name], unit)))
+                    one.rows.append((name, measure_text(name, one.sums[name], MEASURES[name])))
         self._outputs()
 
     @staticmethod
@@ -316,7 +313,7 @@ class Tree:
             return "view"
         if one.kind == "composite" and "write" in kinds:
             return "write"
-        look = _FOLDED.get(one.kind, "module")
+        look = FOLDED.get(one.kind, "module")
         return "gradient" if one.backward else look
 
     def _outputs(self) -> None:
@@ -365,7 +362,7 @@ class Tree:
         marked = [node for node in self.view.nodes if node.mark and self.home[node.id] is not None]
         choices = (
             self._with_around(self.home[node.id] for node in marked) - closed,
-            self._with_around(self.home[node.id] for node in marked if node.mark in _STRONG) - closed,
+            self._with_around(self.home[node.id] for node in marked if node.mark in STRONG) - closed,
         )
         deepest = 1 + max((self._level(one) for one in self.containers), default=0)
         for around in choices:

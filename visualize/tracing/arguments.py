@@ -10,7 +10,7 @@ import numpy as np
 from autograd_ff import engine
 from autograd_ff.engine import Op
 
-__all__ = ["arguments", "number_text", "text_of"]
+__all__ = ["arguments", "text_of"]
 
 
 def arguments(op: Op, params: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -66,8 +66,3 @@ def _index(index: Any) -> str:
     ('[1:3, …, None]', '[0]')
     """
     return f"[{', '.join(text_of(one) for one in index) if isinstance(index, tuple) else text_of(index)}]"
-
-
-def number_text(array: np.ndarray) -> str:
-    value = array.reshape(-1)[0].item()
-    return f"{value:.6g}" if isinstance(value, float) else str(value)

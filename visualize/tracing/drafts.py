@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from types import CodeType
@@ -19,8 +18,9 @@ from autograd_ff.engine.site import in_package, resolve
 
 from ..errors import PACKAGE, user_frame
 from ..graph.view import Source, Value
-from .arguments import arguments, number_text, text_of
+from .arguments import arguments, text_of
 from .names import Names, storage
+from .sources import source_of
 
 __all__ = ["Draft", "Link", "Place", "Walk"]
 
@@ -48,6 +48,8 @@ class Draft:
 
 @dataclass(eq=False, slots=True)
 class Link:
+    """An array on its way from the draft that made it to the one that holds this link."""
+
     source: Draft
     output: int
     input: int
@@ -127,6 +129,7 @@ class Walk:
         self, op: Op, inputs: list[Any], params: dict[str, Any], outputs: tuple[Any, ...], node: Recorded | None,
         scope: Scope | None, step: int | None = None,
     ) -> Draft | None:  # fmt: skip
+        """Add an operation that an observer saw; None where it is no node of its own."""
         if _inside_function(scope):  # the user's Function is one node, which follows
             return None
         if op is cast and node is None:  # a promotion: the same values, not a step of their own
@@ -210,7 +213,7 @@ class Walk:
         place = None if leaf is None else self.place(leaf)
         if place is None:
             kind, names = self.names.of_array(array)
-            arguments = (("value", number_text(array)),) if array.size == 1 and kind == "constant" else ()
+            arguments = (("value", text_of(array.reshape(-1)[0])),) if array.size == 1 and kind == "constant" else ()
             draft = Draft(kind, names=names, outputs=[self._value(array.shape, array.dtype)], arguments=arguments)
             draft.backward = self.going_back and kind == "constant"
             self.drafts.append(draft)
@@ -308,7 +311,4 @@ def _inside_function(scope: Scope | None) -> bool:
 def _source(code: CodeType, offset: int) -> Source | None:
     if code.co_filename.startswith(PACKAGE):
         return None  # the module that was run for the picture: no line of the user's called it
-    site = resolve(code, offset)
-    file = os.path.abspath(site.file) if os.path.exists(site.file) else site.file
-    below = os.path.join(os.getcwd(), "")
-    return Source(file.removeprefix(below).replace(os.sep, "/"), site.line, site.text)
+    return source_of(resolve(code, offset))

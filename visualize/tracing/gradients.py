@@ -6,7 +6,7 @@ seen. Gradients go nowhere but into the picture.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -21,7 +21,7 @@ from ..errors import PictureError, here
 from ..graph.view import GraphView
 from .drafts import Draft, Walk
 
-__all__ = ["add_backward", "without_forward"]
+__all__ = ["add_backward", "with_ancestors", "without_forward"]
 
 _SUMS = {"add", "index_add"}  # how contributions to one gradient are put together
 _FITS = {"sum", "cast"}  # how a gradient takes the shape and dtype of its input
@@ -43,7 +43,7 @@ def add_backward(walk: Walk, results: list[tuple[str, Any]]) -> list[Draft]:
             "  Make a parameter or an input with requires_grad=True."
         )
     name = _name_of(walk, roots)
-    nodes = _before(list(roots))
+    nodes = with_ancestors(roots)
     leaves = [node for node in nodes if isinstance(node, Leaf)]
     for node in nodes:
         _remember_saved(walk, node)
@@ -94,10 +94,10 @@ def without_forward(view: GraphView) -> GraphView:
     return GraphView(tuple(nodes), edges, view.modules, view.name)
 
 
-def _before(roots: list[Recorded]) -> list[Recorded]:
+def with_ancestors(nodes: Iterable[Recorded]) -> list[Recorded]:
     """The nodes and all that lead to them, oldest first."""
-    seen = set(roots)
-    stack = list(roots)
+    seen = set(nodes)
+    stack = list(seen)
     while stack:
         for parent in stack.pop().parents:
             if parent is not None and parent not in seen:

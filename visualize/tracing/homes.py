@@ -7,6 +7,7 @@ from typing import Any
 
 from autograd_ff.engine import Scope
 
+from ..graph.enclosing import common_module
 from ..graph.view import Module, Source
 from .drafts import Draft
 from .names import Names
@@ -31,9 +32,13 @@ class Homes:
         for draft in drafts:
             if not draft.op:
                 if draft.kind == "output" and draft.backward:  # a gradient stands where its rule does
-                    places[draft] = self._around([places.get(link.source) for link in draft.incoming])
+                    places[draft] = common_module(
+                        self.found, [places.get(link.source) for link in draft.incoming], ("module",)
+                    )
             elif draft.scope is None and draft.backward:  # a sum of gradients from several places
-                places[draft] = self._around([places.get(link.source) for link in draft.incoming])
+                places[draft] = common_module(
+                    self.found, [places.get(link.source) for link in draft.incoming], ("module",)
+                )
             else:
                 chain = [] if draft.scope is None else draft.scope.chain()
                 first = next((at for at, scope in enumerate(chain) if scope.kind == "backward"), len(chain))
@@ -78,26 +83,8 @@ class Homes:
             parent = known
         return parent
 
-    def _around(self, places: list[int | None], kinds: tuple[str, ...] = ("module",)) -> int | None:
-        """The innermost module around all these places."""
-        common: list[int] = []
-        for around in zip(*map(self._path, places), strict=False):
-            if len(set(around)) > 1:
-                break
-            common.append(around[0])
-        while common and self.found[common[-1]].kind not in kinds:
-            common.pop()
-        return common[-1] if common else None
-
     def _home(self, draft: Draft, readers: list[Draft], places: dict[Draft, int | None]) -> int | None:
         """The innermost module around all who read an array: the parameters of a shared module stand outside its calls."""
         forward = [reader for reader in readers if not reader.backward] or readers
         kinds = ("module", "backward") if draft.kind == "constant" and not draft.names else ("module",)
-        return self._around([places.get(reader) for reader in forward], kinds)
-
-    def _path(self, module: int | None) -> list[int]:
-        path: list[int] = []
-        while module is not None:
-            path.append(module)
-            module = self.found[module].parent
-        return path[::-1]
+        return common_module(self.found, [places.get(reader) for reader in forward], kinds)

@@ -13,7 +13,7 @@ from autograd_ff.engine import Node as Recorded
 from autograd_ff.nn.module import Module
 from autograd_ff.nn.parameter import Parameter
 
-__all__ = ["Names", "caller_variables", "flatten", "module_detail", "modules_behind", "storage"]
+__all__ = ["Names", "caller_variables", "flatten", "module_detail", "modules_behind", "storage", "telling"]
 
 _DETAIL = 40  # characters of a module's own description that a label has room for
 
@@ -23,10 +23,18 @@ def caller_variables(frame: FrameType | None) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if frame is not None:
         for variables in (dict(frame.f_locals), frame.f_globals):
-            for name, value in list(variables.items()):
-                if not name.startswith("_") and isinstance(value, (TensorCore, np.ndarray, Module)):
-                    found.setdefault(name, value)
+            for name, value in telling(variables).items():
+                found.setdefault(name, value)
     return found
+
+
+def telling(variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Of some variables those whose names are names of tensors, arrays or modules."""
+    return {
+        name: value
+        for name, value in list(variables.items())
+        if not name.startswith("_") and isinstance(value, (TensorCore, np.ndarray, Module))
+    }
 
 
 def modules_behind(target: Any) -> list[Module]:
@@ -148,6 +156,7 @@ def storage(array: np.ndarray) -> int:
 
 
 def module_detail(module: Module) -> str:
+    """What a module says of itself, in a few characters: ``"784→128"``."""
     sizes = [getattr(module, name, None) for name in ("in_features", "out_features")]
     if all(isinstance(size, int) for size in sizes):
         return f"{sizes[0]}→{sizes[1]}"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import inspect
 import math
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from types import FrameType
@@ -20,16 +19,16 @@ import numpy as np
 from autograd_ff import engine
 from autograd_ff.engine import Leaf, Observer, Op, Scope, TensorCore
 from autograd_ff.engine import Node as Recorded
-from autograd_ff.engine.site import Site
 from autograd_ff.functions.random import get_rng_state, set_rng_state
 from autograd_ff.nn.module import Module
 
 from ..errors import PictureError, here
-from ..graph.view import Edge, GraphView, Source
+from ..graph.view import Edge, GraphView
+from .gradients import with_ancestors
 from .names import caller_variables, flatten, modules_behind
 from .walk import trace_from
 
-__all__ = ["Onlooker", "Run", "Watch", "is_finite", "leaves_of", "names_of", "source_of"]
+__all__ = ["Onlooker", "Run", "Watch", "is_finite", "leaves_of", "names_of"]
 
 
 class Onlooker(Observer):
@@ -99,7 +98,7 @@ class Run:
             pass
         with self._kept():
             self.view = trace_from(None, call, self.inputs, self.kwargs, self._names)
-        self._ids = {node.step: node.id for node in self.view.nodes if node.step is not None and node.step >= 0}
+        self._ids = {node.step: node.id for node in self.view.nodes if node.step is not None}
         self._edges = {(edge.target, edge.input): edge for edge in self.view.edges}
         return self.view
 
@@ -210,14 +209,7 @@ def _watching(observers: Iterable[Onlooker]) -> Iterator[None]:
 
 def leaves_of(nodes: Iterable[Recorded]) -> list[Leaf]:
     """The leaves that a graph grew from, oldest first."""
-    seen = set(nodes)
-    stack = list(seen)
-    while stack:
-        for parent in stack.pop().parents:
-            if parent is not None and parent not in seen:
-                seen.add(parent)
-                stack.append(parent)
-    return sorted((node for node in seen if isinstance(node, Leaf)), key=lambda node: node.number)
+    return [node for node in with_ancestors(nodes) if isinstance(node, Leaf)]
 
 
 def _name(function: Any) -> str:
@@ -235,12 +227,6 @@ def names_of(target: Any, loss: Any, variables: Any) -> dict[str, Any]:
         found = {name: value for name, value in found.items() if not isinstance(value, Module) or value is loss}
         found = {"model": target, **{name: value for name, value in found.items() if value is not target}}
     return found
-
-
-def source_of(site: Site) -> Source:
-    """A line as views have it: relative to the working directory where it lies below it."""
-    file = os.path.abspath(site.file) if os.path.exists(site.file) else site.file
-    return Source(file.removeprefix(os.path.join(os.getcwd(), "")).replace(os.sep, "/"), site.line, site.text)
 
 
 def is_finite(value: Any) -> bool:
