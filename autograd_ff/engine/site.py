@@ -18,13 +18,15 @@ from typing import NamedTuple
 import numpy as np
 
 _NUMPY = os.path.dirname(np.__file__)
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 # Code in these places is never the user's: this package, and the libraries whose Python code calls Tensors back.
 _LIBRARIES = (
     "<frozen ",  # runpy and the import system
     copy.__file__,
-    os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep,
+    _PACKAGE + os.sep,
+    os.path.join(os.path.dirname(_PACKAGE), "visualize") + os.sep,
     _NUMPY + os.sep,
-    os.path.join(os.path.dirname(_NUMPY), "scipy") + os.sep,
+    *(os.path.join(os.path.dirname(_NUMPY), name) + os.sep for name in ("scipy", "hypothesis")),
 )
 
 

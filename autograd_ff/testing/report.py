@@ -168,8 +168,8 @@ class Report:
 
     def __str__(self) -> str:
         what = "gradient" if self.order == 1 else "gradient of the gradient"
-        many = "1 input" if len(self.entries) == 1 else f"{len(self.entries)} inputs"
-        lines = [f"{self.verdict}: {what} of {many}, {self.evaluations} evaluations"]
+        many = {0: "", 1: " of 1 input"}.get(len(self.entries), f" of {len(self.entries)} inputs")
+        lines = [f"{self.verdict}: {what}{many}, {self.evaluations} evaluations"]
         lines += [f"  {line}" for line in self.note.splitlines()[:4]]
         if self.culprit is not None:
             lines += [f"  {line}" for line in self.culprit.lines()]

@@ -46,6 +46,8 @@ from __future__ import annotations
     {check}({call}, {arguments}{options})
 '''
 
+_COPY = " Below is a copy of it: to test your own once it is mended, import that instead."
+
 _EXACT = '''def {exact}(shape, *numbers):
     """An array of the very numbers that failed: float.hex() of each."""
     return {numpy}.array([float.fromhex(number) for number in numbers]).reshape(shape)
@@ -280,7 +282,7 @@ def _written(target: _Target, report: Report, options: dict[str, Any]) -> tuple[
     helpers = writer.helpers()
     imports, definitions = file.text()
     text = _FILE.format(
-        title=_quoted(f"The gradient of {target.name} is wrong."),
+        title=_quoted(f"The gradient of {target.name} is wrong.{_COPY if target.definitions else ''}"),
         report=_quoted(str(report)),
         imports=imports,
         definitions=f"\n\n{definitions}\n" if definitions else "",
