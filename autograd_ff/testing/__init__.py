@@ -5,8 +5,9 @@
 
 Read in this order: `numeric` (derivatives from values alone), `comparison` (held against those of backward), `subject`
 (what is checked), `gradcheck`; then `localize` and `causes` (which op is wrong, and why), `evidence` and `reproducer`
-(the picture, the file, which `shrink`, `sources`, `literals` and `importing` make); `values`, `draws`, `strategies`, `expressions` and `networks` (what to check on), `given`;
-`table` (one op's row), `faults` and `mutation` (does the checker notice?).
+(the picture; the file, which `shrink`, `sources`, `literals` and `importing` make); `values`, `draws`, `strategies`,
+`expressions` and `networks` (what to check on), `given`; `table` (one op's row), `faults` and `mutation` (does the
+checker notice?).
 """
 
 from ..engine.domain import BOOLEAN, NONZERO, POSITIVE, REAL, UNIT, Domain

@@ -282,7 +282,7 @@ def _written(target: _Target, report: Report, options: dict[str, Any]) -> tuple[
     helpers = writer.helpers()
     imports, definitions = file.text()
     text = _FILE.format(
-        title=_quoted(f"The gradient of {target.name} is wrong.{_COPY if target.definitions else ''}"),
+        title=_quoted(f"The gradient of {target.name} is wrong.{_COPY if definitions else ''}"),
         report=_quoted(str(report)),
         imports=imports,
         definitions=f"\n\n{definitions}\n" if definitions else "",
