@@ -136,8 +136,12 @@ class _Suspect:
                     return f"swapped operands: this is the gradient of {self.comparison.names[other]}"
         return ""
 
+    def _wrong(self) -> np.ndarray:
+        limit = _CLOSE * np.max(np.abs(self.right), initial=0.0)
+        return ~np.isclose(self.got, self.right, rtol=_CLOSE, atol=limit)
+
     def one_branch(self) -> str:
-        wrong = ~np.isclose(self.got, self.right, rtol=_CLOSE, atol=_CLOSE * np.max(np.abs(self.right), initial=0.0))
+        wrong = self._wrong()
         if np.all(wrong) or self.value.size < 2:
             return ""
         name = self.comparison.names[self.position]
@@ -148,7 +152,7 @@ class _Suspect:
         return ""
 
     def some_elements(self) -> str:
-        wrong = ~np.isclose(self.got, self.right, rtol=_CLOSE, atol=_CLOSE * np.max(np.abs(self.right), initial=0.0))
+        wrong = self._wrong()
         if np.all(wrong) or not np.any(wrong):
             return ""
         return f"{int(wrong.sum())} of {wrong.size} elements are wrong"
@@ -173,6 +177,7 @@ def _share(got: np.ndarray, right: np.ndarray) -> str:
 
 
 def close(first: np.ndarray, second: np.ndarray) -> bool:
+    """Whether two gradients are the same, to what can be told of a numeric one."""
     if np.shape(first) != np.shape(second):
         return False
     scale = max(float(np.max(np.abs(first), initial=0.0)), float(np.max(np.abs(second), initial=0.0)))

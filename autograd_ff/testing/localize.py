@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -147,7 +147,7 @@ def locate(recording: Recording, tolerance: Tolerance, order: int = 1) -> Locate
         if outcome.verdict == KINK:
             found.kinks.append(_describe(one))
         if outcome.verdict == FAIL:
-            cause = likely_cause(comparison, outcome.entries, lambda check=check: _fresh_gradients(check))  # type: ignore[misc]
+            cause = likely_cause(comparison, outcome.entries, lambda check=check: check.subject.gradients)  # type: ignore[misc]
         elif order == 2:
             outcome = _second(check)
             cause = "its value is right, but gradients do not flow through the rule itself as they should"
@@ -183,11 +183,6 @@ def _second(check: LocalCheck) -> Outcome:
     )
 
 
-def _fresh_gradients(check: LocalCheck) -> Callable[[np.ndarray], Arrays]:
-    """The op's gradients as a new run gives them, on the inputs that it had."""
-    return check.subject.gradients
-
-
 def _describe(one: Recorded) -> str:
     return f"{one.op.name} at {one.site}" if one.site is not None else one.op.name
 
@@ -199,14 +194,12 @@ def _culprit(one: Recorded, outcome: Outcome, cause: str) -> Culprit:
     entry: Entry | None = max(
         (entry for entry in outcome.entries if entry.verdict == FAIL), key=lambda entry: entry.error, default=None
     )
-    return Culprit(
-        op=one.op.name,
-        kind=_KINDS.get(one.op.kind, one.op.kind),
-        step=one.step,
-        entry=entry,
-        site=None if one.site is None else str(one.site),
-        cause=cause if not outcome.note else outcome.note,
-    )
+    return _blamed(one, entry, cause if not outcome.note else outcome.note)
+
+
+def _blamed(one: Recorded, entry: Entry | None, cause: str, cut: bool = False) -> Culprit:
+    kind = _KINDS.get(one.op.kind, one.op.kind)
+    return Culprit(one.op.name, kind, one.step, entry, None if one.site is None else str(one.site), cause, cut)
 
 
 def find_cut(recording: Recording, inputs: Sequence[np.ndarray], names: Sequence[str]) -> Culprit | None:
@@ -228,15 +221,7 @@ def find_cut(recording: Recording, inputs: Sequence[np.ndarray], names: Sequence
                 how = "which is untracked: computed under no_grad(), or wrapped as an array"
                 if read is not None:
                     how = f"after {read.how} at {read.site}" if read.site != one.site else f"after {read.how}"
-                return Culprit(
-                    op=one.op.name,
-                    kind=_KINDS.get(one.op.kind, one.op.kind),
-                    step=one.step,
-                    entry=None,
-                    site=None if one.site is None else str(one.site),
-                    cause=f"it reads a value of {origin[id(one.given[position])]} {how}",
-                    cut=True,
-                )
+                return _blamed(one, None, f"it reads a value of {origin[id(one.given[position])]} {how}", cut=True)
         for output in one.outputs:
             if isinstance(output, np.ndarray) and output.dtype.kind == "f":
                 origin.setdefault(id(output), origin[id(one.given[reached[0]])])

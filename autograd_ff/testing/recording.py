@@ -10,6 +10,7 @@ import numpy as np
 
 from ..engine import Node, Observer, Op, Scope, Site, TensorCore, calling_site, observe
 from ..engine.state import LOCAL
+from .numeric import complex_step
 
 __all__ = ["Recorded", "Recording", "Replay", "complex_replay", "dependent_ops", "record"]
 
@@ -111,10 +112,9 @@ class Replay:
 
     def derivative(self, position: int, direction: np.ndarray) -> np.ndarray:
         """Of all outputs, where one input moves along a direction; by complex step."""
-        moved = list(self._values)
-        step = 1e-20
-        moved[position] = self._values[position] + 1j * step * direction
-        return np.asarray(np.imag(self(moved)) / step)
+        directions = [np.zeros_like(value) for value in self._values]
+        directions[position] = direction
+        return complex_step(lambda *values: self(values), self._values, directions)
 
 
 def complex_replay(
