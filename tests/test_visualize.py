@@ -357,10 +357,40 @@ def test_what_cannot_be_drawn_says_why(tmp_path):
         render(loss, tmp_path / "graph.jpg")
     with pytest.raises(ValueError, match="direction"):
         render(loss, tmp_path / "graph.dot", direction="down")
+    with pytest.raises(visualize.PictureError, match=r"there is no folder '.*nowhere' to write 'graph.dot' into"):
+        render(loss, tmp_path / "nowhere" / "graph.dot")
     with pytest.raises(ValueError, match="version 99"):
         visualize.GraphView.from_dict({"format": "autograd_ff.GraphView", "version": 99})
     with pytest.raises(ValueError, match="not the data of a GraphView"):
         visualize.GraphView.from_dict({})
+
+
+def test_a_module_without_inputs_is_told_how_to_give_them(tmp_path):
+    path = tmp_path / "graph.dot"
+    with pytest.raises(visualize.PictureError, match=r"(?s)Network is called with x, .*render\(model, x, .*module_tree"):
+        render(Network(), path)
+    with pytest.raises(visualize.PictureError, match=r"pair is called with a, b: .*render\(function, a, b, ") as caught:
+        render(pair, path)
+    assert "module_tree" not in str(caught.value)
+    assert not path.exists()
+    weight = filled(2, requires_grad=True)
+    assert render(lambda: weight * 2, path) == str(path)  # needs none
+    with pytest.raises(TypeError):
+        render(pair, weight, path)
+
+
+def pair(a, b):
+    return a * b
+
+
+def test_a_module_that_is_not_there_is_told_the_nearest(tmp_path):
+    x = filled(2, 8)
+    with pytest.raises(visualize.PictureError, match=r"open='all'.*\(open=True means all of them\)"):
+        render(Network(), x, tmp_path / "graph.dot", open="all")
+    with pytest.raises(visualize.PictureError, match=r"fold='Linera'.*\(did you mean 'Linear'\?\)"):
+        render(Network(), x, tmp_path / "graph.dot", fold="Linera")
+    with pytest.raises(visualize.PictureError, match=r"'xyzzy' is no module of this graph; there are "):
+        render(Network(), x, tmp_path / "graph.dot", fold="xyzzy")
 
 
 # ---------------------------------------------------------------- properties of random graphs

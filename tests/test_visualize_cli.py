@@ -227,6 +227,10 @@ def test_the_backward_pass_and_measurements(draw, tmp_path):
     assert all(node.measure("forward") is not None for node in loaded().nodes if node.op)
     assert draw(*arguments, "-o", "graph.dot", "--color-by", "zeros")[0] == 0
     assert "zeros" in (tmp_path / "graph.dot").read_text()
+    assert draw(*arguments, "-o", "graph.dot", "--measure")[0] == 0
+    assert "forward&#160;time" in (tmp_path / "graph.dot").read_text()
+    assert draw(*arguments, "-o", "graph.dot", "--measure", "--color-by", "none")[0] == 0
+    assert "forward&#160;time" not in (tmp_path / "graph.dot").read_text()
     code, _, err = draw(*arguments, "-o", "graph.dot", "--color-by", "zeros", "--backward")
     assert code == 1
     assert "leave --backward away" in err
@@ -364,6 +368,9 @@ def test_inputs_that_are_none_are_refused(draw, text, words):
         ("nowhere.json", "there is no file nowhere.json"),
         ("drawn_models", "give module:callable"),
         ("drawn_models:", "give module:callable"),
+        ("drawn_models.py", "give drawn_models.py:callable; it has Net, Wide, Inner, net, loss, view, make, "),
+        ("drawn_models.py:", "give drawn_models.py:callable; it has Net, "),
+        ("nowhere.py", "there is no file nowhere.py"),
         ("drawn_models:broken", "NameError: name 'undefined' is not defined"),
         ("drawn_models:loss_of", "labels"),
     ],

@@ -3,6 +3,7 @@ notebooks show."""
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 import os
@@ -402,6 +403,66 @@ def test_every_measurement_fills_and_is_said(theme, measure):
         assert end.replace(" ", "&#160;") in legend
     assert ("(log)" in legend) == (MEASURES[measure] in ("s", "bytes") or "norm" in measure or "spread" in measure)
     assert f'fillcolor="{theme.kinds["input"].fill}"' in line_of(text, "n0")  # not measured
+
+
+@pytest.mark.parametrize(
+    ("measures", "chosen"),
+    [
+        ({"forward": 2e-6, "zeros": 0.5, "norm": 3.0}, "forward"),
+        ({"zeros": 0.5, "norm": 3.0}, "zeros"),
+        ({"zeros": 0.0, "norm": 3.0}, "norm"),
+        ({"zeros": 0.0}, "zeros"),
+        ({"saved": 64.0}, "saved"),
+        ({}, ""),
+    ],
+)
+def test_measurements_show_without_being_asked_for(measures, chosen):
+    view = chain(measures=tuple(measures.items()))
+    named, plain = (visualize.to_dot(view, color_by=one) for one in (chosen, False))
+    assert plain == visualize.to_dot(chain(), color_by="none")
+    assert visualize.to_dot(view) == visualize.to_dot(view, color_by="") == visualize.to_dot(view, color_by=None) == named
+    assert (named != plain) == bool(chosen)
+
+
+def test_a_measurement_that_was_not_taken_is_an_error(tmp_path):
+    with pytest.raises(visualize.PictureError, match=r"(?s)'forward'.* no measurements.*visualize\.measure"):
+        visualize.render(chain(), tmp_path / "graph.dot", color_by="forward")
+    with pytest.raises(visualize.PictureError, match=r"'forward'.* only norm, zeros\n"):
+        visualize.to_dot(chain(measures=(("norm", 1.0), ("zeros", 0.0))), color_by="forward")
+    with pytest.raises(visualize.PictureError, match="not True"):
+        visualize.to_dot(chain(), color_by=True)
+    assert not (tmp_path / "graph.dot").exists()
+
+
+def test_a_measurement_that_was_hidden_colours_nothing(tmp_path):
+    view = chain(measures=(("zeros", 0.5),))
+    plain = visualize.render(chain(), tmp_path / "plain.dot", hide="relu")
+    hidden = visualize.render(view, tmp_path / "hidden.dot", hide="relu", color_by="zeros")
+    assert Path(plain).read_text() == Path(hidden).read_text()
+
+
+def legend_of(text):
+    return re.findall(r'legend\d_\d \[.*?label="(.*?)"', text)
+
+
+def test_the_legend_lists_a_kind_only_where_a_node_looks_like_it():
+    assert legend_of(visualize.to_dot(chain(mark="wrong"))) == ["input", "operation", "output", "≠ wrong gradient"]
+    view = chain(mark="wrong")
+    alone = replace(view, nodes=(*view.nodes[:2], replace(view.nodes[2], mark="wrong"), view.nodes[3]))
+    assert legend_of(visualize.to_dot(alone)) == ["input", "output", "≠ wrong gradient"]
+    every = replace(view, nodes=tuple(replace(node, mark="wrong") for node in view.nodes))
+    assert legend_of(visualize.to_dot(every)) == ["≠ wrong gradient"]
+    unknown = replace(view, nodes=tuple(replace(node, mark="of another version") for node in view.nodes))
+    assert legend_of(visualize.to_dot(unknown)) == ["input", "operation", "output"]
+
+
+def test_signatures_and_views_are_short():
+    for function in (visualize.render, visualize.to_dot, visualize.animate, visualize.plot_history):
+        assert len(str(inspect.signature(function))) < 1200
+    assert [repr(one) for one in (LIGHT, DARK)] == ["visualize.LIGHT", "visualize.DARK"]
+    assert repr(replace(DARK, background="#000000")) == "<Theme on '#000000'>"
+    assert repr(replace(chain(), name="Net")) == "<GraphView 'Net': 4 nodes, 3 edges, 0 modules>"
+    assert repr(GraphView((Node(0, "op", "exp"),))) == "<GraphView: 1 node, 0 edges, 0 modules>"
 
 
 def test_signed_measurements_have_zero_in_the_middle():

@@ -101,6 +101,17 @@ def test_without_times_two_runs_measure_the_same_although_dropout_draws():
     assert repr(state) == repr(again)
 
 
+def test_a_measured_graph_shows_its_times_or_else_its_statistics(tmp_path):
+    model, images, loss = mnist(nn.ReLU())
+    for repeats, words in ((1, "forward&#160;time"), (0, "zeros")):
+        view = measure(model, images, loss=loss, repeats=repeats)
+        path = visualize.render(view, tmp_path / "graph.dot")
+        with open(path, encoding="utf-8") as file:
+            assert words in file.read()
+    with pytest.raises(visualize.PictureError, match=r"visualize\.measure"):
+        visualize.render(model, images, tmp_path / "graph.dot", color_by="forward")
+
+
 def test_the_model_is_left_as_it_was():
     class Counting(nn.Module):
         def __init__(self):
