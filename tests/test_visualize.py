@@ -367,7 +367,9 @@ def test_what_cannot_be_drawn_says_why(tmp_path):
 
 def test_a_module_without_inputs_is_told_how_to_give_them(tmp_path):
     path = tmp_path / "graph.dot"
-    with pytest.raises(visualize.PictureError, match=r"(?s)Network is called with x, .*render\(model, x, .*module_tree"):
+    with pytest.raises(
+        visualize.PictureError, match=r"(?s)Network is called with x: .*render\(model, x, .*module_tree"
+    ):
         render(Network(), path)
     with pytest.raises(visualize.PictureError, match=r"pair is called with a, b: .*render\(function, a, b, ") as caught:
         render(pair, path)

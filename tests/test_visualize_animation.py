@@ -161,6 +161,23 @@ def test_folded_modules_light_up_as_one(view):
     folded = visualize.fold(view, "Linear")
     frames = backward_frames(folded)
     assert sum(names_of(folded, frame.active) == {"Linear"} for frame in frames) == 2
+    assert frames[-1].caption == "every parameter now has a gradient"  # who can tell how many are inside?
+    assert backward_frames(folded, whole=view)[-1].caption == "4 parameters now have a gradient"
+
+
+@pytest.mark.parametrize("depth", [None, 0, 1, 2])
+def test_what_is_drawn_once_and_there_twelve_times_counts_twelve_times(depth):
+    model = nn.Sequential(nn.Linear(4, 8), *(nn.Sequential(nn.Linear(8, 8), nn.ReLU()) for _ in range(12)))
+    whole = visualize.trace(model(af.ones(3, 4)).sum(), names={})
+    view = visualize.simplify(whole, depth=depth, repeats=True)
+    frames = backward_frames(view, whole=whole)
+    assert len(view.nodes) < 15
+    assert frames[0].caption.startswith("26 operations computed the result")  # 13 linear, 12 ReLU and the sum
+    assert frames[-1].caption == "26 parameters now have a gradient"
+    if not any(node.kind == "module" for node in view.nodes):
+        assert backward_frames(view)[-1].caption == frames[-1].caption
+    together = backward_frames(view, at_most=3)
+    assert together[1].caption.startswith(("26 operations", "starts"))
 
 
 # ---------------------------------------------------------------- the pictures

@@ -164,6 +164,18 @@ def test_inputs_are_positional_and_by_name(draw):
     assert sum(node.kind == "input" for node in loaded().nodes) == 3
 
 
+@pytest.mark.parametrize("option", ["--backward", "--measure"])
+def test_the_network_that_a_function_uses_names_its_parameters(draw, option):
+    arguments = ["drawn_models.py:loss_of", "-i", "5x6", "-i", "5:int64", "-o", "graph.json"]
+    assert draw(*arguments, option)[0] == 0
+    parameters = ["fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"]
+    assert {node.names for node in loaded().nodes if node.kind == "parameter"} == {(name,) for name in parameters}
+    if option == "--backward":
+        said = {name for node in loaded().nodes for name in node.names if name.startswith("∂")}
+        assert {f"∂loss/∂{name}" for name in parameters} <= said
+        assert "∂loss/∂?" not in said
+
+
 @needs_layout
 @pytest.mark.parametrize("suffix", ["svg", "png", "pdf", "html", "dot", "mmd", "md", "json"])
 def test_every_format_is_written(draw, tmp_path, suffix):

@@ -300,6 +300,33 @@ def test_labels_are_words():
     assert visualize.drawing.labels.inside_text(block) == "14 operations each"
 
 
+class Block(af.nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.linear = af.nn.Linear(width, width)
+
+    def forward(self, x):
+        return x + af.relu(self.linear(x))
+
+
+@pytest.mark.parametrize("backward", [False, True])
+def test_repeats_that_are_all_a_module_holds_keep_their_name_and_number(backward):
+    blocks = af.nn.Sequential(*(Block(8) for _ in range(3)))
+    model = af.nn.Sequential(af.nn.Linear(4, 8), blocks, af.nn.Linear(8, 2))
+    view = visualize.trace(model, af.ones(5, 4), names={}, backward=backward)
+    view = visualize.simplify(view, depth=1, open="1", repeats=True)
+    assert sum(node.count == 3 for node in view.nodes) == 1 + backward
+    wanted = ["1 · Sequential › Block ×3", *(["∇ 1 · Sequential › Block ×3"] if backward else [])]
+    for text in (visualize.to_dot(view, legend=False), to_mermaid(view)):
+        assert re.findall(r"(?:∇ )?1 · Sequential › Block ×3(?=<)", text) == wanted
+
+
+def test_repeated_operations_alone_in_a_module_say_how_many():
+    nodes = (Node(0, "op", "relu", (SHAPE,), module=0, count=4), Node(1, "op", "relu", (SHAPE,), module=1))
+    view = GraphView(nodes, (Edge(0, 1),), (Module(0, "module", "a", "Deep"), Module(1, "module", "b", "Deep")))
+    assert re.findall("<B>(.*?)</B>", visualize.to_dot(view, legend=False)) == ["a · Deep › ReLU ×4", "b · Deep"]
+
+
 def test_inside_a_box_names_are_short_and_tooltips_are_not():
     nodes = (
         Node(0, "parameter", names=("encoder.layers.0.fc1.weight",), outputs=(SHAPE,), module=2),
@@ -420,7 +447,9 @@ def test_measurements_show_without_being_asked_for(measures, chosen):
     view = chain(measures=tuple(measures.items()))
     named, plain = (visualize.to_dot(view, color_by=one) for one in (chosen, False))
     assert plain == visualize.to_dot(chain(), color_by="none")
-    assert visualize.to_dot(view) == visualize.to_dot(view, color_by="") == visualize.to_dot(view, color_by=None) == named
+    assert (
+        visualize.to_dot(view) == visualize.to_dot(view, color_by="") == visualize.to_dot(view, color_by=None) == named
+    )
     assert (named != plain) == bool(chosen)
 
 

@@ -460,3 +460,19 @@ def test_errors_name_the_line_that_asked():
             call()
         assert isinstance(error.value, (AutogradError, ValueError))
         assert isinstance(error.value, TypeError)
+
+
+def test_what_a_function_reads_from_around_it_names_its_parameters():
+    def made(width):
+        model, mask = nn.Linear(width, 2), af.ones(2)
+        return lambda x: sum(one(x) * mask for one in (model,)).sum()
+
+    function = made(3)
+    model = nn.Linear(5, 5)  # another of that name
+    view = visualize.trace(function, af.ones(4, 3), backward=True)
+    assert model.weight.shape == (5, 5)
+    assert {node.names for node in view.nodes if node.kind == "parameter"} == {("weight",), ("bias",)}
+    assert {"∂loss/∂weight", "∂loss/∂bias"} <= {name for node in view.nodes for name in node.names}
+    assert named(view, "mask").outputs[0].shape == (2,)
+    unnamed = visualize.trace(function, af.ones(4, 3), names={})
+    assert not any(node.names for node in unnamed.nodes if node.kind == "parameter")

@@ -114,9 +114,10 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--color-by",
         default="",
-        choices=[*MEASURES],
+        choices=[*MEASURES, "none"],
         metavar="MEASURE",
-        help=f"colour by one of: {', '.join(MEASURES)}",
+        help=f"measure, and colour by one of: {', '.join(MEASURES)}; with --measure alone by the forward time; none: do "
+        "not colour",
     )
     looks = parser.add_argument_group("how it looks")
     add = looks.add_argument
@@ -182,7 +183,7 @@ def _chosen(names: list[str]) -> Any:
 
 
 def _view(target: Target, options: argparse.Namespace) -> GraphView:
-    measured = options.measure or options.color_by
+    measured = options.measure or options.color_by not in ("", "none")
     if options.tree:
         if not isinstance(target.value, Module) or measured or options.backward:
             raise PictureError("--tree draws the modules of a network as they are: nothing is run or measured")
@@ -194,8 +195,8 @@ def _view(target: Target, options: argparse.Namespace) -> GraphView:
     if measured and options.backward:
         raise PictureError("--measure and --color-by show a run of the forward graph: leave --backward away")
     if measured:
-        return measure(target.value, *target.inputs, kwargs=target.kwargs, names={})
-    return trace_from(None, target.value, target.inputs, target.kwargs, {}, options.backward)
+        return measure(target.value, *target.inputs, kwargs=target.kwargs)
+    return trace_from(None, target.value, target.inputs, target.kwargs, backward=options.backward)
 
 
 def _counted(count: int, what: str) -> str:

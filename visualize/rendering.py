@@ -9,6 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from autograd_ff.engine import TensorCore
+from autograd_ff.nn.module import Module
+
+from .drawing.appearance import ColorBy, measure_to_show
 from .drawing.dot import to_dot
 from .drawing.layout import FORMATS, LayoutError, layout
 from .drawing.style import LIGHT, Theme
@@ -16,6 +20,7 @@ from .errors import PictureError, here
 from .folding.fold import Selection
 from .folding.simplify import READABLE, simplify
 from .graph.view import GraphView
+from .tracing.targets import required
 from .tracing.walk import trace_from
 
 __all__ = ["SUFFIXES", "render"]
@@ -42,7 +47,7 @@ def render(
     direction: str = "TB",
     legend: bool = True,
     theme: Theme | str = LIGHT,
-    color_by: str = "",
+    color_by: ColorBy = None,
     timeout: float = 60.0,
 ) -> str:
     """Draw the graph of a computation into a file; the suffix says which kind.
@@ -76,14 +81,17 @@ def render(
         legend: name the kinds of nodes that occur, below the picture.
         theme: ``"light"``, ``"dark"`` or a `Theme`: colours, shapes and font.
         color_by: a measurement that colours the nodes of a view that `measure` made: ``"forward"``, ``"gradient norm"``.
+            By default the time of the forward pass, or zeros or norms where no times were taken; False or ``"none"``
+            shows no measurement.
         timeout: seconds for the layout.
 
     Returns:
         The path.
 
     Raises:
-        PictureError: (a ValueError and TypeError) no path, a suffix that is none of these, a tensor without a graph, or
-            options that mean nothing.
+        PictureError: (a ValueError and TypeError) no path, a suffix that is none of these, a folder that does not exist, a
+            module without inputs, a tensor without a graph, a measurement that was not taken, or options that mean
+            nothing.
         LayoutError: no layout engine, or a graph too large for it.
 
     >>> import pathlib, tempfile, autograd_ff as af
@@ -103,15 +111,39 @@ def render(
     if write is None:
         *others, last = SUFFIXES
         raise PictureError(f"{file.name!r} should end in {', '.join(others)} or {last}{here()}")
+    if not file.parent.is_dir():
+        raise PictureError(f"there is no folder {str(file.parent)!r} to write {file.name!r} into{here()}")
+    if not inputs and not kwargs:
+        _check_called_without(target, file.name)
     view: GraphView = trace_from(sys._getframe(1), target, inputs, kwargs, names, backward)
     folding: dict[str, Any] = {
         "depth": depth, "open": open, "fold": fold, "hide": hide, "repeats": repeats, "chains": chains, "limit": limit
     }  # fmt: skip
     looks: dict[str, Any] = {"title": title, "direction": direction, "theme": theme}
-    more: dict[str, Any] = {"caption": caption, "legend": legend, "color_by": color_by}
+    more: dict[str, Any] = {"caption": caption, "legend": legend, "color_by": measure_to_show(view, color_by)}
     data = write(_Task(view, folding, looks, more, file.suffix.lower(), timeout))
     file.write_bytes(data)
     return str(path)
+
+
+def _check_called_without(target: Any, file: str) -> None:
+    """A module or function that cannot be called without inputs must be given them."""
+    if isinstance(target, (TensorCore, GraphView)) or not callable(target):
+        return
+    needed = required(target.forward if isinstance(target, Module) else target)
+    if not needed:
+        return
+    name = type(target).__name__ if isinstance(target, Module) else getattr(target, "__name__", repr(target))
+    alone = (
+        f'\n  Its modules and parameters alone need no inputs: render(visualize.module_tree(model), "{file}").'
+        if isinstance(target, Module)
+        else ""
+    )
+    what = "model" if isinstance(target, Module) else "function"
+    raise PictureError(
+        f"{name} is called with {', '.join(needed)}: give the inputs before the path, "
+        f'render({what}, {", ".join(needed)}, "{file}"){here()}{alone}'
+    )
 
 
 @dataclass
@@ -128,6 +160,12 @@ class _Task:
     def simplified(self) -> GraphView:
         return simplify(self.view, **self.folding)
 
+    def dot(self, view: GraphView) -> str:
+        # What was chosen may have been hidden or folded away since; then there is nothing to colour.
+        name = self.more["color_by"]
+        there = any(node.measure(name) is not None for node in view.nodes)
+        return to_dot(view, **self.looks, **{**self.more, "color_by": name if there else False})
+
 
 def _picture(task: _Task) -> bytes:
     view = task.simplified()
@@ -138,11 +176,11 @@ def _picture(task: _Task) -> bytes:
             "  Fold it: leave out depth= and open=, or give a smaller depth=. Or write .html, .dot or .json, which have "
             "no such limit."
         )
-    return layout(to_dot(view, **task.looks, **task.more), task.suffix[1:], timeout=task.timeout)
+    return layout(task.dot(view), task.suffix[1:], timeout=task.timeout)
 
 
 def _dot(task: _Task) -> bytes:
-    return to_dot(task.simplified(), **task.looks, **task.more).encode()
+    return task.dot(task.simplified()).encode()
 
 
 def _json(task: _Task) -> bytes:

@@ -116,10 +116,10 @@ def animate(
         import PIL.Image  # noqa: F401
     except ImportError as error:
         raise ImportError(f'{error}\n  Animations need Pillow: pip install "autograd_ff[plot]"') from error
-    view = trace_from(sys._getframe(1), target, inputs, kwargs, names)
-    view = simplify(view, depth=depth, open=open, fold=fold, hide=hide, limit=limit)
-    frames = backward_frames(view)
-    text = to_dot(view, title=title, direction=direction, legend=False, theme=theme)
+    whole = trace_from(sys._getframe(1), target, inputs, kwargs, names)
+    view = simplify(whole, depth=depth, open=open, fold=fold, hide=hide, limit=limit)
+    frames = backward_frames(view, whole=whole)
+    text = to_dot(view, title=title, direction=direction, legend=False, theme=theme, color_by=False)
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:  # each layout is a process of its own
         pictures = list(pool.map(lambda frame: layout(_lit(text, view, frame, theme), "png", timeout=timeout), frames))
     Path(path).write_bytes(_film(frames, pictures, theme, seconds, width, max_bytes))
@@ -129,12 +129,13 @@ def animate(
 # ---------------------------------------------------------------- what happens
 
 
-def backward_frames(view: GraphView, at_most: int = _FRAMES) -> list[Frame]:
+def backward_frames(view: GraphView, at_most: int = _FRAMES, whole: GraphView | None = None) -> list[Frame]:
     """The steps of a backward pass over a graph, in the order in which the engine takes them.
 
     Args:
         view: a forward graph.
         at_most: how many frames; where there are more steps, several share a frame.
+        whole: the graph before it was folded, in which the parameters are counted that the picture does not show.
 
     Raises:
         PictureError: (a ValueError) no gradient flows anywhere.
@@ -145,12 +146,7 @@ def backward_frames(view: GraphView, at_most: int = _FRAMES) -> list[Frame]:
     ['forward pass', 'sum', 'exp', 'multiply by 3', 'done']
     """
     nodes = view.nodes
-    incoming: list[list[tuple[int, Edge]]] = [[] for _ in nodes]
-    outgoing: list[list[Edge]] = [[] for _ in nodes]
-    for number, edge in enumerate(view.edges):
-        if edge.tracked and not nodes[edge.source].backward and not nodes[edge.target].backward:
-            incoming[edge.target].append((number, edge))
-            outgoing[edge.source].append(edge)
+    incoming, outgoing = _tracked(view)
     steps = _steps(view, incoming, outgoing)
     if not steps:
         raise PictureError(
@@ -159,7 +155,9 @@ def backward_frames(view: GraphView, at_most: int = _FRAMES) -> list[Frame]:
         )
     reached = set(steps)
     waiting = [sum(edge.target in reached for edge in readers) for readers in outgoing]  # for how many gradients
-    frames = [Frame("forward pass", f"{_count(steps, view)} computed the result\nthe gradient will come back this way")]
+    frames = [
+        Frame("forward pass", f"{_operations(view, steps)} computed the result\nthe gradient will come back this way")
+    ]
     done: set[int] = set()
     passed: set[int] = set()
     together = -(-len(steps) // max(at_most - 2, 1))
@@ -178,14 +176,25 @@ def backward_frames(view: GraphView, at_most: int = _FRAMES) -> list[Frame]:
         caption = _caption(view, first, [edge for _, edge in incoming[first.id]], not outgoing[first.id])
         if len(working) > 1:
             name += f" … {_title(view, nodes[working[-1]])}"
-            caption = f"{len(working)} operations"
+            caption = _operations(view, working)
         done.update(node.id for node in finished)
         frames.append(Frame(name, caption, frozenset(working), frozenset(along), frozenset(passed), frozenset(done)))
         done.update(working)
         passed |= along
-    leaves = [nodes[id] for id in sorted(done) if not nodes[id].op]
-    frames.append(Frame("done", _filled(leaves), passed=frozenset(passed), done=frozenset(done)))
+    filled = _filled(view if whole is None else whole)
+    frames.append(Frame("done", filled, passed=frozenset(passed), done=frozenset(done)))
     return frames
+
+
+def _tracked(view: GraphView) -> tuple[list[list[tuple[int, Edge]]], list[list[Edge]]]:
+    """For each node the edges along which a gradient leaves it, with their positions, and those along which it comes."""
+    incoming: list[list[tuple[int, Edge]]] = [[] for _ in view.nodes]
+    outgoing: list[list[Edge]] = [[] for _ in view.nodes]
+    for number, edge in enumerate(view.edges):
+        if edge.tracked and not view.nodes[edge.source].backward and not view.nodes[edge.target].backward:
+            incoming[edge.target].append((number, edge))
+            outgoing[edge.source].append(edge)
+    return incoming, outgoing
 
 
 def _steps(view: GraphView, incoming: list[list[tuple[int, Edge]]], outgoing: list[list[Edge]]) -> list[int]:
@@ -200,9 +209,20 @@ def _steps(view: GraphView, incoming: list[list[tuple[int, Edge]]], outgoing: li
     return sorted((id for id in reached if incoming[id] or view.nodes[id].op), reverse=True)
 
 
-def _count(steps: Collection[int], view: GraphView) -> str:
-    count = sum(bool(view.nodes[id].op) for id in steps)
-    return f"{count} operations" if count != 1 else "1 operation"
+def _times(view: GraphView, node: Node) -> int:
+    """How often there is in truth what a folded picture shows once."""
+    times, place = 1, node.module
+    while place is not None:
+        times *= view.modules[place].count
+        place = view.modules[place].parent
+    return times
+
+
+def _operations(view: GraphView, steps: Collection[int]) -> str:
+    """How many operations there are in some nodes, folded or not."""
+    working = [view.nodes[id] for id in steps if view.nodes[id].op]
+    count = sum(_times(view, node) * (node.inside or node.count) for node in working)
+    return f"{count:,} operations" if count != 1 else "1 operation"
 
 
 def _title(view: GraphView, node: Node) -> str:
@@ -232,11 +252,19 @@ def _shape(view: GraphView, edge: Edge) -> str:
     return "" if value is None else shape_text(value.shape)
 
 
-def _filled(leaves: list[Node]) -> str:
-    kinds = {"parameter": "parameters", "input": "inputs"}
-    counts = {many: sum(node.kind == kind for node in leaves) for kind, many in kinds.items()}
-    texts = [f"{count} {many if count > 1 else many.removesuffix('s')}" for many, count in counts.items() if count]
-    return f"{' and '.join(texts) or 'every parameter'} now {'has' if len(leaves) < 2 else 'have'} a gradient"
+def _filled(view: GraphView) -> str:
+    """What has a gradient in the end."""
+    incoming, outgoing = _tracked(view)
+    steps = [view.nodes[id] for id in _steps(view, incoming, outgoing)]
+    leaves = {edge.source for node in steps for _, edge in incoming[node.id] if not view.nodes[edge.source].op}
+    counts = dict.fromkeys(("parameter", "input"), 0)
+    for node in (view.nodes[id] for id in leaves):
+        if node.kind in counts:
+            counts[node.kind] += _times(view, node) * node.count
+    texts = [f"{count:,} {kind}{'s' if count > 1 else ''}" for kind, count in counts.items() if count]
+    if not texts or any(node.kind == "module" for node in steps):  # a folded module does not tell how many it holds
+        return "every parameter now has a gradient"
+    return f"{' and '.join(texts)} now {'has' if sum(counts.values()) < 2 else 'have'} a gradient"
 
 
 # ---------------------------------------------------------------- what it looks like

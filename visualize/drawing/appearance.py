@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 
 from ..errors import PictureError, here
 from ..graph.view import MEASURES, Edge, GraphView, Module, Node, Value
-from .labels import inside_text, mark_text, measure_text, module_label, node_note, node_title
+from .labels import inside_text, mark_text, measure_text, module_label, node_note, node_title, repeated_title
 from .nesting import Nesting
 from .ramps import Ramp, Scale, text_on
 from .style import MarkStyle, Style, Theme, marked, theme_of
 
-__all__ = ["DIRECTIONS", "Appearance", "Words", "check_direction"]
+__all__ = ["DIRECTIONS", "Appearance", "ColorBy", "Words", "check_direction", "measure_to_show"]
 
 DIRECTIONS = ("TB", "LR", "BT", "RL")
 _REMARK = 46  # characters of a line of a remark
@@ -26,6 +26,44 @@ def check_direction(direction: str) -> None:
     """
     if direction not in DIRECTIONS:
         raise PictureError(f"direction is one of {', '.join(DIRECTIONS)}, not {direction!r}{here()}")
+
+
+# One of `MEASURES`; None or "" chooses by what the view carries; False or "none" is no measurement.
+ColorBy = str | bool | None
+
+
+def measure_to_show(view: GraphView, color_by: ColorBy = None) -> str:
+    """The measurement that colours the nodes of a view, or "" for none.
+
+    Where none is named, it is the time of the forward pass if that was taken; else the share of zeros if there are any;
+    else the norm, or whatever the view carries.
+
+    Raises:
+        PictureError: (a ValueError) an unknown measurement, or one that no node of the view carries.
+
+    >>> view = GraphView((Node(0, "op", "exp", measures=(("forward", 2e-6), ("zeros", 0.5))),))
+    >>> [measure_to_show(view, choice) for choice in (None, "zeros", False)]
+    ['forward', 'zeros', '']
+    """
+    if color_by is False or color_by == "none":
+        return ""
+    present = {name for node in view.nodes for name, _ in node.measures}
+    if color_by is None or color_by == "":
+        zeros = any(node.measure("zeros") for node in view.nodes)
+        order = ("forward", *(("zeros", "norm") if zeros else ("norm", "zeros")), *MEASURES)
+        return next((name for name in order if name in present), "")
+    if not isinstance(color_by, str) or color_by not in MEASURES:
+        raise PictureError(
+            f"color_by is one of {', '.join(map(repr, MEASURES))}, or False for none of them, not {color_by!r}{here()}"
+        )
+    if color_by not in present:
+        carried = f"only {', '.join(name for name in MEASURES if name in present)}" if present else "no measurements"
+        raise PictureError(
+            f"color_by={color_by!r}: this graph carries {carried}{here()}\n"
+            "  Draw what a real run measured: "
+            f'render(visualize.measure(model, x, loss=f), "graph.png", color_by={color_by!r}).'
+        )
+    return color_by
 
 
 @dataclass(frozen=True)
@@ -121,12 +159,14 @@ class Appearance:
         node = self.view.nodes[id]
         title, note, mark, number = self.title(node), node_note(node), self.mark(node), self.measured(node)
         alone = self.nesting.alone(node)
+        if alone is not None:  # no box is drawn around one node: its label says what the box would
+            title = repeated_title(self.box_title(alone), node) if node.count > 1 else self.box_title(alone)
         notes = [note] if note and not (node.kind == "constant" and note in title) else []
         inside = inside_text(node) if node.kind == "module" else ""
         return Words(
             symbol=mark.symbol if mark is not None else "",
             variable=(node.names[0] or "_") if node.op and node.names and node.kind != "module" else "",
-            title=title if alone is None else self.box_title(alone),
+            title=title,
             notes=(*notes, inside) if inside else tuple(notes),
             measured="" if number is None else measure_text(self.color_by, number, MEASURES[self.color_by]),
             remarks=tuple(_balanced(mark_text(node))) if node.mark else (),

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator
 
 from ..graph.view import Edge, GraphView, Module, Node
-from .appearance import Appearance, check_direction
+from .appearance import Appearance, ColorBy, check_direction, measure_to_show
 from .arrangement import Arrangement
 from .dot_text import attributes, html_text, quoted, table
 from .labels import module_label, source_text, tooltip, value_text
@@ -30,7 +30,7 @@ def to_dot(
     direction: str = "TB",
     legend: bool = True,
     theme: Theme | str = LIGHT,
-    color_by: str = "",
+    color_by: ColorBy = None,
 ) -> str:
     """The picture of a view in the DOT language, drawn as it is: fold first what shall be folded.
 
@@ -46,17 +46,21 @@ def to_dot(
             side).
         theme: colours, shapes and font: ``"light"``, ``"dark"`` or a `Theme`.
         color_by: a measurement (one of ``visualize.graph.view.MEASURES``, such as ``"forward"`` for the time) that fills the
-            nodes and stands in their labels: times, bytes and norms on a logarithmic scale, shares from 0 to 1.
+            nodes and stands in their labels: times, bytes and norms on a logarithmic scale, shares from 0 to 1. By
+            default, of a view that carries measurements, ``"forward"``, or ``"zeros"`` or ``"norm"`` where no times were
+            taken; False or ``"none"`` shows none.
 
     Raises:
-        PictureError: (a ValueError) an unknown direction, theme or measurement.
+        PictureError: (a ValueError) an unknown direction, theme or measurement, or one that was not taken.
 
     >>> text = to_dot(GraphView((Node(0, "input", names=("x",)),)))
     >>> text.startswith("digraph"), "label=<<B>x</B>>" in text
     (True, True)
     """
     check_direction(direction)
-    return "\n".join(_Writer(view, theme, color_by).lines(title, caption, direction, legend)) + "\n"
+    return (
+        "\n".join(_Writer(view, theme, measure_to_show(view, color_by)).lines(title, caption, direction, legend)) + "\n"
+    )
 
 
 class _Writer:

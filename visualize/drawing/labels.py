@@ -11,7 +11,7 @@ from ..graph.view import MARKS, Edge, Module, Node, Source, Value
 
 __all__ = [
     "bytes_text", "inside_text", "mark_text", "measure_text", "module_label", "node_note", "node_title", "number_text",
-    "op_text", "place_text", "printable", "shape_text", "share_text", "source_text", "time_text", "tooltip", "value_text",
+    "op_text", "place_text", "printable", "repeated_title", "shape_text", "share_text", "source_text", "time_text", "tooltip", "value_text",
 ]  # fmt: skip
 
 # Operations with a number on one side: "multiply by 2", "subtract from 1".
@@ -162,6 +162,18 @@ def module_label(module: Module, within: str = "") -> str:
     if module.count > 1:
         text += f" ×{module.count}"
     return f"∇ {text}" if module.backward else text
+
+
+def repeated_title(title: str, node: Node) -> str:
+    """The label of a node that stands for several and is all that a module holds; ``title`` is that module's.
+
+    >>> repeated_title("layers · Sequential", Node(0, "module", "Block", count=12, path="layers.0–11"))
+    'layers · Sequential › Block ×12'
+    >>> repeated_title("∇ layers · Sequential", Node(0, "module", "∇ Block", count=12, backward=True))
+    '∇ layers · Sequential › Block ×12'
+    """
+    own = node_title(replace(node, path="", backward=False, op=node.op.removeprefix("∇ ")))
+    return f"{title} › {own}"
 
 
 def _named(name: str, type: str, detail: str) -> str:

@@ -67,10 +67,12 @@ def _entry(looks: Appearance, name: str, style: Style) -> str:
 
 
 def _kinds(looks: Appearance) -> list[tuple[str, Style]]:
-    """The kinds that occur; without their fill where a measurement fills all of them."""
+    """The kinds that some node looks like, for a mark hides the kind; without fill where a measurement fills them all."""
     found: dict[str, Style] = {}
     filled: dict[str, bool] = {}
     for node in looks.view.nodes:
+        if looks.mark(node) is not None:
+            continue
         kind, found[kind] = looks.theme.kind(node)
         filled[kind] = filled.get(kind, True) and looks.measured(node) is not None
     plain = looks.theme.kinds["op"]

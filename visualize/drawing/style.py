@@ -58,7 +58,7 @@ class MarkStyle:
     double: bool = False  # two outlines
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Theme:
     """The look of a picture.
 
@@ -91,6 +91,17 @@ class Theme:
         }
     )  # fmt: skip
     widths: tuple[float, float] = (0.8, 3.4)  # of edges: of a kilobyte or less, of a gigabyte or more
+
+    def __repr__(self) -> str:
+        """Short, for it stands in the signatures of all that draws.
+
+        >>> LIGHT, replace(LIGHT, background="transparent")
+        (visualize.LIGHT, <Theme on 'transparent'>)
+        """
+        for name, theme in THEMES.items():
+            if theme is self:
+                return f"visualize.{name.upper()}"
+        return f"<Theme on {self.background!r}>"
 
     def kind(self, node: Node) -> tuple[str, Style]:
         """The kind that a node is drawn as, and its look: one of `KIND_NAMES`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Collection, Iterable
 
 from ..errors import PictureError, here
@@ -221,4 +222,8 @@ def check_found(view: GraphView, chosen: Selection, found: set[int], option: str
         return
     names = list(dict.fromkeys(name for module in view.modules for name in (module.name, module.type)))
     some = ", ".join(names[:8]) + (" …" if len(names) > 8 else "")
-    raise PictureError(f"{option}={chosen!r} is no module of this graph; there are {some}{here()}")
+    close = difflib.get_close_matches(chosen, names, 1)
+    hint = f" (did you mean {close[0]!r}?)" if close else ""
+    if chosen.lower() == "all":
+        hint = f" ({option}=True means all of them)"
+    raise PictureError(f"{option}={chosen!r} is no module of this graph{hint}; there are {some}{here()}")

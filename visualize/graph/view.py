@@ -211,7 +211,7 @@ class Module:
     count: int = 1  # how many equal ones, one after another, this one stands for: "×12"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class GraphView:
     """Nodes, edges and nested modules of a computation.
 
@@ -225,6 +225,16 @@ class GraphView:
     edges: tuple[Edge, ...] = ()
     modules: tuple[Module, ...] = ()
     name: str = ""
+
+    def __repr__(self) -> str:
+        """How large it is; `to_json` writes all of it.
+
+        >>> GraphView((Node(0, "op", "exp"),), name="Net")
+        <GraphView 'Net': 1 node, 0 edges, 0 modules>
+        """
+        parts = {"node": self.nodes, "edge": self.edges, "module": self.modules}
+        counts = ", ".join(f"{len(many):,} {one}{'' if len(many) == 1 else 's'}" for one, many in parts.items())
+        return f"<GraphView {self.name!r}: {counts}>" if self.name else f"<GraphView: {counts}>"
 
     def path(self, module: int | None) -> tuple[int, ...]:
         """The ids of a module and of those around it, outermost first."""
@@ -262,7 +272,7 @@ class GraphView:
         """As JSON text, without the fields that have their default value. The same view gives the same text.
 
         >>> GraphView.from_json(GraphView(name="empty").to_json())
-        GraphView(nodes=(), edges=(), modules=(), name='empty')
+        <GraphView 'empty': 0 nodes, 0 edges, 0 modules>
         """
         from .exchange import to_json  # it makes the classes of this file
 

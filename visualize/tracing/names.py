@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any
 
 import numpy as np
@@ -18,13 +18,21 @@ __all__ = ["Names", "caller_variables", "flatten", "module_detail", "modules_beh
 _DETAIL = 40  # characters of a module's own description that a label has room for
 
 
-def caller_variables(frame: FrameType | None) -> dict[str, Any]:
-    """The variables that hold tensors, arrays or modules where a picture was asked for; local ones first."""
+def caller_variables(frame: FrameType | None, *functions: Any) -> dict[str, Any]:
+    """The variables that hold tensors, arrays or modules where a picture was asked for; local ones first.
+
+    Those that the given functions read from around them count too. A module of theirs keeps its name even where the
+    caller has another of that name, for it is theirs that is drawn.
+    """
     found: dict[str, Any] = {}
     if frame is not None:
         for variables in (dict(frame.f_locals), frame.f_globals):
             for name, value in telling(variables).items():
                 found.setdefault(name, value)
+    for function in functions:
+        for name, value in telling(_variables_behind(function)).items():
+            if name not in found or isinstance(value, Module):
+                found[name] = value
     return found
 
 
@@ -37,19 +45,33 @@ def telling(variables: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _variables_behind(target: Any) -> dict[str, Any]:
+    """What a function in Python reads from around it: variables of enclosing functions, and global ones."""
+    function = getattr(target, "__func__", target)
+    code = getattr(function, "__code__", None)
+    if not isinstance(code, CodeType):
+        return {}
+    found: dict[str, Any] = {}
+    for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=False):
+        try:
+            found[name] = cell.cell_contents
+        except ValueError:  # a variable that has no value yet
+            continue
+    codes = [code]
+    while codes:  # comprehensions and lambdas inside have code of their own
+        code = codes.pop()
+        for name in code.co_names:
+            if name in function.__globals__:
+                found.setdefault(name, function.__globals__[name])
+        codes += [one for one in code.co_consts if isinstance(one, CodeType)]
+    return found
+
+
 def modules_behind(target: Any) -> list[Module]:
     """The modules that calling ``target`` may run: itself, the owner of a method, what a function's variables hold."""
     function = getattr(target, "__func__", target)
-    candidates = [target, getattr(target, "__self__", None)]
-    code = getattr(function, "__code__", None)
-    if code is not None:
-        for cell in function.__closure__ or ():
-            try:
-                candidates.append(cell.cell_contents)
-            except ValueError:  # a variable that has no value yet
-                continue
-        candidates += [function.__globals__.get(name) for name in code.co_names]
-        candidates += function.__defaults__ or ()
+    candidates = [target, getattr(target, "__self__", None), *_variables_behind(target).values()]
+    candidates += getattr(function, "__defaults__", None) or ()
     found: list[Module] = []
     for one in candidates:
         for part in one if isinstance(one, (tuple, list)) else (one,):

@@ -26,7 +26,7 @@ from ..errors import PictureError, here
 from ..graph.view import Edge, GraphView
 from .gradients import with_ancestors
 from .names import caller_variables, flatten, modules_behind
-from .walk import trace_from
+from .walk import put_back, trace_from
 
 __all__ = ["Onlooker", "Run", "Watch", "is_finite", "leaves_of", "names_of"]
 
@@ -74,7 +74,7 @@ class Run:
         self.result: Any = None
         self.view = GraphView()
         self.recorded_buffers: dict[str, Recorded] = {}  # what a run wrote into buffers with a graph
-        variables = caller_variables(frame) if names is None else names
+        variables = caller_variables(frame, target, loss) if names is None else names
         self._names = names_of(target, loss, variables)
         behind = (*modules_behind(target), *modules_behind(loss), *self._names.values())
         self.modules = list({id(one): one for one in behind if isinstance(one, Module)}.values())
@@ -163,11 +163,11 @@ class Run:
                 part._buffers[name] = buffer
             for one, array, values, node, view in buffers:
                 one.array, one.node, one.view_of = array, node, view
-                _put_back(array, values)
+                put_back(array, values)
             for parameter, gradient, numbers in gradients:
                 parameter._grad = gradient
                 if gradient is not None and numbers is not None:
-                    _put_back(gradient.array, numbers)
+                    put_back(gradient.array, numbers)
 
     # ---------------------------------------------------------------- what became which node
 
@@ -190,11 +190,6 @@ class Run:
                     if edge is not None and not self.view.nodes[edge.source].op:
                         found[parent] = edge.source
         return found
-
-
-def _put_back(array: np.ndarray, values: np.ndarray) -> None:
-    if not np.array_equal(array, values, equal_nan=array.dtype.kind in "fc"):
-        np.copyto(array, values)
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from ..checkpoints import load_checkpoint
 from ..errors import PictureError
 from ..graph.view import GraphView
 
-__all__ = ["Target", "array_of_text", "find"]
+__all__ = ["Target", "array_of_text", "find", "required"]
 
 _INPUT = re.compile(r"(?:(?P<name>[^\W\d]\w*)=)?(?P<shape>\d+(?:[xX×,]\d+)*|scalar)(?::(?P<dtype>\w+))?")
 _MOST = 1 << 30  # elements of an input
@@ -109,6 +109,9 @@ def find(text: str, inputs: list[tuple[str, Any]], run: bool = True) -> Target:
         if isinstance(found, GraphView):
             return _alone(found, inputs, "a file of parameters")
         return Target(found, given or (_first_input(found),), kwargs)
+    script = text.rstrip(":")
+    if script.endswith(".py"):
+        raise PictureError(f"say what to draw in {script}: give {script}:callable{_known(_module(script), script)}")
     if not file or not name:
         raise PictureError(
             f"{text!r} is nothing that can be drawn: give module:callable, a .safetensors file, or the .json file of a graph"
@@ -116,7 +119,7 @@ def find(text: str, inputs: list[tuple[str, Any]], run: bool = True) -> Target:
     value = _made(_attribute(_module(file), name, file), bool(inputs), text)
     if isinstance(value, (TensorCore, GraphView)):
         return _alone(value, inputs, "computed already")
-    needed = _needed(value.forward) if isinstance(value, Module) else []
+    needed = required(value.forward) if isinstance(value, Module) else []
     if needed and not inputs and run:
         raise PictureError(f"{text} is called with {', '.join(needed)}: give an --input for each")
     return Target(value, given, kwargs)
@@ -165,12 +168,16 @@ def _attribute(module: ModuleType, name: str, file: str) -> Any:
         try:
             value = getattr(value, part)
         except AttributeError:
-            drawable = [
-                one for one in vars(module) if not one.startswith("_") and _drawable(getattr(module, one), module)
-            ]
-            known = f"; it has {', '.join(drawable[:12])}" + (" …" if len(drawable) > 12 else "") if drawable else ""
-            raise PictureError(f"{file} has no {name}{known}") from None
+            raise PictureError(f"{file} has no {name}{_known(module)}") from None
     return value
+
+
+def _known(module: ModuleType, empty: str = "") -> str:
+    """What a module has to draw, as the end of a message."""
+    drawable = [one for one in vars(module) if not one.startswith("_") and _drawable(getattr(module, one), module)]
+    if not drawable:
+        return f"; {empty} has no network and no function" if empty else ""
+    return f"; it has {', '.join(drawable[:12])}" + (" …" if len(drawable) > 12 else "")
 
 
 def _drawable(value: Any, module: ModuleType) -> bool:
@@ -182,7 +189,7 @@ def _drawable(value: Any, module: ModuleType) -> bool:
 def _made(value: Any, has_inputs: bool, text: str) -> Any:
     """The thing itself, where a class or a function without parameters makes it."""
     if isinstance(value, type):
-        needed = _needed(value)
+        needed = required(value)
         if needed:
             raise PictureError(
                 f"{text} needs {', '.join(needed)}: write a function without parameters that makes one, and name that"
@@ -192,7 +199,7 @@ def _made(value: Any, has_inputs: bool, text: str) -> Any:
         return value
     if not callable(value):
         raise PictureError(f"{text} is of type {type(value).__name__}: nothing that can be drawn")
-    needed = _needed(value)
+    needed = required(value)
     if needed is None or needed:
         if not has_inputs:
             raise PictureError(f"{text} is called with {', '.join(needed or ['tensors'])}: give an --input for each")
@@ -203,7 +210,7 @@ def _made(value: Any, has_inputs: bool, text: str) -> Any:
     return made
 
 
-def _needed(function: Callable[..., Any]) -> list[str] | None:
+def required(function: Callable[..., Any]) -> list[str] | None:
     """The parameters that a call must give; None where that cannot be told, or where there may be any number."""
     try:
         parameters = inspect.signature(function).parameters.values()

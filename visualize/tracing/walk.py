@@ -28,7 +28,7 @@ from .gradients import add_backward, without_forward
 from .homes import Homes
 from .names import Names, caller_variables, flatten, modules_behind
 
-__all__ = ["trace", "trace_from"]
+__all__ = ["put_back", "trace", "trace_from"]
 
 
 def trace(
@@ -48,8 +48,8 @@ def trace(
             default random generator are put back afterwards.
         kwargs: keyword arguments of that call.
         names: what to call tensors: a mapping of names to tensors or modules (such as
-            ``dict(model.named_parameters())``), or a module. By default the caller's variables are looked up; ``{}``
-            leaves them unnamed.
+            ``dict(model.named_parameters())``), or a module. By default the caller's variables are looked up, and those
+            that a function reads from around it; ``{}`` leaves them unnamed.
         backward: True adds the backward pass, beside the forward one: every operation of the derivative rules, with the
             forward values that they read, and the gradients under their names (``∂loss/∂fc1.weight``). A result that is
             not one number starts with ones, which gives the gradient of its sum. ``"only"`` leaves the forward pass
@@ -90,7 +90,7 @@ def trace_from(
     if isinstance(names, NetworkModule):
         known.add_module(names)
     else:
-        variables = caller_variables(frame) if names is None else dict(names)
+        variables = caller_variables(frame, target) if names is None else dict(names)
         known.add_variables({name: value for name, value in variables.items() if value is not target})
         if isinstance(target, TensorCore):
             known.add_variables({name: value for name, value in variables.items() if value is target})
@@ -201,8 +201,13 @@ def _left_as_it_was(target: Any) -> Iterator[None]:
         set_rng_state(state)
         for buffer, array, values in before:
             buffer.array = array
-            if not np.array_equal(array, values, equal_nan=array.dtype.kind in "fc"):
-                np.copyto(array, values)
+            put_back(array, values)
+
+
+def put_back(array: np.ndarray, values: np.ndarray) -> None:
+    """Write the values that an array had, where they have changed since."""
+    if not np.array_equal(array, values, equal_nan=array.dtype.kind in "fc"):
+        np.copyto(array, values)
 
 
 class _Recorder(Observer):
