@@ -155,7 +155,8 @@ class _Suspect:
         wrong = self._wrong()
         if np.all(wrong) or not np.any(wrong):
             return ""
-        return f"{int(wrong.sum())} of {wrong.size} elements are wrong"
+        inside = _share(self.got[wrong], self.right[wrong])
+        return f"{int(wrong.sum())} of {wrong.size} elements are wrong" + (f": {inside}" if inside else "")
 
 
 def _share(got: np.ndarray, right: np.ndarray) -> str:
