@@ -684,7 +684,7 @@ def test_an_op_of_the_program_itself_is_refused(tmp_path):
     "value",
     [
         np.int64(3), np.float32(0.1), np.float64("inf"), np.bool_(True), np.complex128(1 - 2j), complex(0.5, float("inf")),
-        slice(None, float("inf"), 2), {1, 2}, frozenset("ab"), range(1, 9, 2), b"x\0", np.dtype("float32"), np.int8, ...,
+        slice(None, float("inf"), 2), {1, 2}, frozenset({1, 2}), range(1, 9, 2), b"x\0", np.dtype("float32"), np.int8, ...,
         np.array([[np.inf, -np.nan, 0.1]], np.float32), np.zeros((0, 3), np.int16), np.array(True), np.array([1 + 2j]),
         {"a": [float("-inf"), (np.zeros((2, 0)),)]},
     ],
