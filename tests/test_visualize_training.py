@@ -55,7 +55,7 @@ def predictions(trained):
     return predict(model, data)
 
 
-def drawn(path: str) -> None:
+def assert_drawn(path: str) -> None:
     """The picture is there, and neither blank nor black."""
     from matplotlib.image import imread
 
@@ -167,7 +167,7 @@ def test_charts_come_out_in_every_format_and_the_same_each_time(suffix, tmp_path
         data = Path(one).read_bytes()
         assert data == Path(two).read_bytes()
         if suffix == "png":
-            drawn(one)
+            assert_drawn(one)
         elif suffix == "svg":
             assert ElementTree.fromstring(data).tag.endswith("svg")
         else:
@@ -270,7 +270,7 @@ def test_histograms_of_values_and_gradients_stand_side_by_side(trained, tmp_path
         "3.bias · gradient",
     ]
     assert all(len(axes.collections) == 4 for axes in figure.axes)  # a ridge for each epoch
-    drawn(plot_histograms(recorder.snapshots, tmp_path / "histograms.png", title="a title"))
+    assert_drawn(plot_histograms(recorder.snapshots, tmp_path / "histograms.png", title="a title"))
 
 
 def test_many_snapshots_are_thinned_and_many_parameters_too():
@@ -357,7 +357,7 @@ def test_the_confusion_matrix_is_written_out(predictions, trained, tmp_path):
     for digit in range(10):
         assert shares[digit, float(digit)] == f"{matrix[digit, digit] / matrix[digit].sum():.1%}"
         assert shown[digit, 9.82] == f"{matrix[digit, digit] / matrix[:, digit].sum():.1%}"
-    drawn(plot_confusion(labels, outputs, tmp_path / "confusion.png"))
+    assert_drawn(plot_confusion(labels, outputs, tmp_path / "confusion.png"))
 
 
 def test_shades_are_shares_of_the_true_class():
@@ -428,7 +428,7 @@ def test_the_worst_images_have_the_highest_losses_worst_first(predictions):
 
 def test_the_worst_images_are_drawn_into_a_file(predictions, trained, tmp_path):
     images, labels, outputs = predictions
-    drawn(plot_worst(images, labels, outputs, tmp_path / "worst.png", classes=trained[1].classes, title="MNIST"))
+    assert_drawn(plot_worst(images, labels, outputs, tmp_path / "worst.png", classes=trained[1].classes, title="MNIST"))
 
 
 @pytest.mark.parametrize(
