@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Node, TensorCore, here, run_backward, warn, wrap
+from ..engine import Node, TensorCore, constant, here, run_backward, warn, wrap
 from ..engine.site import at
 from ..errors import DtypeError, GraphError, ShapeError
 from ..functions.tensor import Tensor
@@ -55,7 +55,7 @@ def _roots(outputs: tuple[Any, ...], gradients: tuple[Any, ...]) -> tuple[list[N
                     f"{at(output.node.site, 'computed at')}{here()}\n"
                     "  Reduce it (x.sum(), x.mean()), or pass the upstream gradient: backward(gradient)."
                 )
-            seed: Any = wrap(np.ones_like(output.array))
+            seed: Any = wrap(constant(np.ones_like(output.array)))
         else:
             seed = given if isinstance(given, TensorCore) else wrap(np.asarray(given))
             if seed.array.dtype.kind not in "buifc":
@@ -155,7 +155,7 @@ def grad(
     for position, tensor in enumerate(targets):
         gradient = found.get(tensor.node)
         if gradient is None and materialize_grads:
-            gradient = wrap(np.zeros_like(tensor.array))
+            gradient = wrap(constant(np.zeros_like(tensor.array)))
         if gradient is None and not allow_unused:
             raise GraphError(
                 f"no output depends on input {position}, a tensor of shape {tensor.shape}.{here()}\n"

@@ -26,7 +26,7 @@ from .op import Op
 from .promotion import F16, F32
 from .register import primitive
 from .site import at, here
-from .state import LOCAL, Scope, enable_grad, no_grad
+from .state import LOCAL, Scope, constant, enable_grad, no_grad, touch
 from .tensor import TensorCore, wrap
 
 __all__ = ["run_backward"]
@@ -250,7 +250,7 @@ class _Walk:
         if self.on_tensors:
             with _mode(self.create_graph):
                 if isinstance(value, Scatter):
-                    base = wrap(np.zeros(node.shape, node.dtype)) if current is None else current
+                    base = wrap(constant(np.zeros(node.shape, node.dtype))) if current is None else current
                     self.pending[node] = apply(index_add, (base, value.gradient), {"index": value.index})
                 else:
                     self.pending[node] = value if current is None else current + value
@@ -304,7 +304,7 @@ def _broadcasts_to(shape: tuple[int, ...], larger: tuple[int, ...]) -> bool:
 
 
 def zeros_for(node: Node, position: int) -> np.ndarray:
-    return np.zeros(node.shape[position], node.dtype[position])
+    return constant(np.zeros(node.shape[position], node.dtype[position]))
 
 
 def _lift(node: Node, position: int) -> Any:
@@ -371,6 +371,7 @@ def _accumulate(node: Node, tensor: Any, gradient: Any, create_graph: bool) -> N
             f"a gradient of shape {tuple(gradient.shape)} came to a leaf whose data now has shape "
             f"{tensor.array.shape}.{here()}\n  Its data was replaced between forward and backward."
         )
+    touch(tensor, "read")
     before = tensor._grad
     if isinstance(gradient, TensorCore):
         with _mode(create_graph):

@@ -62,6 +62,9 @@ def apply(op: Op, inputs: tuple[Any, ...], params: dict[str, Any] = NO_PARAMS) -
                 uniform = False
         bit += bit
     state = LOCAL.state
+    if state.observers is not None:
+        for observer in state.observers:
+            observer.takes(op, inputs)
     if not uniform:
         arrays = [_as_value(array) for array in arrays]
     back = None

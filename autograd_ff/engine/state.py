@@ -19,9 +19,13 @@ if TYPE_CHECKING:
     from .node import Node
     from .op import Op
 
-__all__ = ["Observer", "Scope", "enable_grad", "is_grad_enabled", "no_grad", "observe", "scope", "set_grad_enabled"]
+__all__ = [
+    "Observer", "Scope", "constant", "depend", "enable_grad", "host", "is_grad_enabled", "no_grad", "observe", "scope",
+    "set_grad_enabled", "touch",
+]  # fmt: skip
 
 F = TypeVar("F", bound=Callable[..., Any])
+R = TypeVar("R")
 
 
 class Scope:
@@ -83,6 +87,21 @@ class Observer:
 
     def read(self, tensor: Any, how: str) -> None:
         """Before a value leaves the graph: ``bool``, ``item``, ``index``, ``numpy`` for Python; ``detach``, ``data``."""
+
+    def takes(self, op: Op, inputs: tuple[Any, ...]) -> None:
+        """Before an op of Tensors: what it was given, Tensors as such, for those who must know whose an array is."""
+
+    def touch(self, tensor: Any, how: str) -> None:
+        """Before the ``.grad`` of a tensor is used: ``read``, ``write``."""
+
+    def constant(self, array: Any) -> None:
+        """An array whose values follow from shapes and dtypes alone was made outside of the ops."""
+
+    def host(self, action: Callable[..., Any], arguments: tuple[Any, ...], result: Any) -> None:
+        """After a declared action of Python's own (see `host`)."""
+
+    def depend(self, question: Callable[..., Any], arguments: tuple[Any, ...], answer: Any) -> None:
+        """After a declared question on whose answer the course of the computation depends (see `depend`)."""
 
 
 class ThreadState:
@@ -237,6 +256,47 @@ def observe(observer: Observer) -> Iterator[Observer]:
         yield observer
     finally:
         state.observers = before
+
+
+# ---------------------------------------------------------------- what a computation does beside its ops
+
+
+def touch(tensor: Any, how: str) -> None:
+    """Tell observers that the ``.grad`` of a tensor is about to be used: ``read`` or ``write``."""
+    observers = LOCAL.state.observers
+    if observers is not None:
+        for observer in observers:
+            observer.touch(tensor, how)
+
+
+def constant(array: R) -> R:
+    """Declare that an array made outside of the ops follows from shapes and dtypes alone; returns it."""
+    for observer in LOCAL.state.observers or ():
+        observer.constant(array)
+    return array
+
+
+def host(action: Callable[..., R], *arguments: Any) -> R:
+    """Do something of Python's own that belongs to a step: count it, look up the learning rate, move a schedule on.
+
+    Whoever replays a recorded step does it again at this place. A dict that it returns may be the ``params`` of ops,
+    whose numbers are then those of each replay. The action runs no ops.
+    """
+    result = action(*arguments)
+    for observer in LOCAL.state.observers or ():
+        observer.host(action, arguments, result)
+    return result
+
+
+def depend(question: Callable[..., R], *arguments: Any) -> R:
+    """The answer to a question that decides which ops follow: an optimizer's options, which parameters it holds.
+
+    Whoever replays a recorded step asks first, and replays only where the answer is equal.
+    """
+    answer = question(*arguments)
+    for observer in LOCAL.state.observers or ():
+        observer.depend(question, arguments, answer)
+    return answer
 
 
 class scope:

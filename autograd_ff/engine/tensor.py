@@ -41,6 +41,7 @@ class TensorCore:
     def requires_grad(self, value: bool) -> None:
         if bool(value) == (self.node is not None):
             return
+        versions.restructured()
         if not value:
             if not isinstance(self.node, Leaf):
                 raise GraphError(

@@ -24,6 +24,17 @@ tick = itertools.count(1).__next__
 # comparison.
 latest = 0
 
+# How often something was exchanged that a recorded computation may rest on: the memory of a tensor, whether it requires
+# grad, a parameter of a module, its training flag. Equal numbers say that nothing of the kind has happened since.
+structure = 0
+
+
+def restructured() -> None:
+    """Note that what a recorded computation may rest on has been exchanged."""
+    global structure
+    structure += 1
+
+
 _SPANS = 64  # more separate spans than this in one array are merged into one
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import engine
-from ..engine import TensorCore, apply, get_default_dtype, here, wrap
+from ..engine import TensorCore, apply, get_default_dtype, here, restructured, touch, wrap
 from ..engine.inplace import update
 from ..engine.node import HookHandle, Leaf, Node, add_hook, hooks_of
 from ..engine.site import at
@@ -122,6 +122,7 @@ class Tensor(Pointwise, Comparison, InPlace, Activations, Random, Conversions):
     @property
     def grad(self) -> Tensor | None:
         """The gradient that `backward` accumulated here, or None."""
+        touch(self, "read")
         return self._grad  # type: ignore[return-value]
 
     @grad.setter
@@ -133,6 +134,7 @@ class Tensor(Pointwise, Comparison, InPlace, Activations, Random, Conversions):
                 raise ShapeError(f"a gradient of shape {value.array.shape} for a tensor of {self.array.shape}{here()}")
             if value.array.dtype != self.array.dtype:
                 raise DtypeError(f"a gradient of dtype {value.array.dtype} for a tensor of {self.array.dtype}{here()}")
+        touch(self, "write")
         self._grad = value
 
     @property
@@ -151,6 +153,7 @@ class Tensor(Pointwise, Comparison, InPlace, Activations, Random, Conversions):
             raise DtypeError(f"the data of this tensor must be {needed}, got {found}.{here()}")
         self.array = array
         self.view_of = None
+        restructured()
         if isinstance(self.node, Leaf):
             self.node.shape, self.node.dtype = array.shape, array.dtype
 
@@ -283,6 +286,7 @@ class Tensor(Pointwise, Comparison, InPlace, Activations, Random, Conversions):
         if self.node is not None:
             note_read(self, "detach")
         self.node = None
+        restructured()
         return self
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:

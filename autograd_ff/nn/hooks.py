@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..autograd.function import Function
-from ..engine import TensorCore
+from ..engine import TensorCore, restructured
 from ..errors import GraphError
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ class RemovableHandle:
 
 def add(hooks: OrderedDict[int, Hook], hook: Hook, prepend: bool = False) -> RemovableHandle:
     """Register a hook, behind those already there or before them."""
+    restructured()
     handle = RemovableHandle(hooks)
     hooks[handle.id] = hook
     if prepend:

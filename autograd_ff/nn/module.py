@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..engine import TensorCore, here, no_grad, wrap
+from ..engine import TensorCore, here, no_grad, restructured, wrap
 from ..engine.inplace import assign
 from ..engine.node import Leaf
 from ..engine.state import LOCAL
@@ -182,6 +182,7 @@ class Module:
         raise error
 
     def __setattr__(self, name: str, value: Any) -> None:
+        restructured()
         own = self.__dict__
         ready = "_modules" in own
         if isinstance(value, Parameter):
@@ -217,6 +218,7 @@ class Module:
             object.__setattr__(self, name, value)
 
     def __delattr__(self, name: str) -> None:
+        restructured()
         own = self.__dict__
         for store in ("_parameters", "_buffers", "_modules"):
             if name in own.get(store, ()):
@@ -260,6 +262,7 @@ class Module:
                     children_changed()
 
     def _check_name(self, name: Any, kind: str, store: str) -> None:
+        restructured()
         if "_modules" not in self.__dict__:
             raise self._uninitialised(f"register the {kind} {name!r}")
         if not isinstance(name, str) or not name or "." in name:
@@ -493,6 +496,7 @@ class Module:
             if tensor.array.dtype == dtype or (floating and tensor.array.dtype.kind not in "fc"):
                 continue
             gradient = tensor._grad
+            restructured()
             tensor.array = tensor.array.astype(dtype)
             if isinstance(tensor.node, Leaf):
                 tensor.node.dtype = dtype

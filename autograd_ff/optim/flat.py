@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
-from ..engine import TensorCore, apply_raw, here
+from ..engine import TensorCore, apply_raw, here, restructured, touch
 from ..engine.core_ops import write
 from ..errors import DtypeError, OptimizerError, ShapeError
 from ..kernels.optimizers import CHUNK_BYTES
@@ -96,6 +96,8 @@ class FlatBuffer:
         found: list[np.ndarray | None] = []
         dtype = self.dtype
         for param, place in zip(self.params, self.placed, strict=True):
+            if param is not None:
+                touch(param, "read")
             gradient = None if param is None else param._grad
             if gradient is None:
                 found.append(None)
@@ -218,6 +220,7 @@ def _leave(home: tuple[FlatBuffer, int]) -> ParameterState:
 
 def give(param: TensorCore, array: np.ndarray) -> None:
     """Make ``array`` the memory of a parameter."""
+    restructured()
     param.array = array
     param.view_of = None  # a leaf that was a view shows its base's memory no more
     if param.node is not None:

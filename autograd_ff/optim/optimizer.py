@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import TensorCore, apply_raw, enable_grad, here, warn, wrap
+from ..engine import TensorCore, apply_raw, enable_grad, here, touch, warn, wrap
 from ..engine.core_ops import write
 from ..engine.node import Leaf
 from ..errors import DtypeError, OptimizerError, StateDictError
@@ -133,6 +133,7 @@ class Optimizer:
         """
         for group in self.param_groups:
             for param in group["params"]:
+                touch(param, "write" if set_to_none else "read")
                 if set_to_none:
                     param._grad = None
                 elif param._grad is not None:

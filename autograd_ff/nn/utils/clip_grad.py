@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ...engine import TensorCore, apply_raw, get_default_dtype, here, wrap
+from ...engine import TensorCore, apply_raw, get_default_dtype, here, touch, wrap
 from ...engine.tensor import note_read
 from ...errors import DtypeError, InplaceError, ShapeError
 from ...functions.tensor import Tensor
@@ -28,7 +28,12 @@ def _tensors(tensors: Tensor | Iterable[Tensor]) -> list[Any]:
 
 
 def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Any]:
-    return [one._grad for one in _tensors(parameters) if one._grad is not None]
+    found = []
+    for one in _tensors(parameters):
+        touch(one, "read")
+        if one._grad is not None:
+            found.append(one._grad)
+    return found
 
 
 def _check_writable(gradients: list[Any]) -> None:
