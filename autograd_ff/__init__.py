@@ -13,6 +13,7 @@ from . import func as func
 from . import functions as functions
 from . import nn as nn
 from . import optim as optim
+from .compiler import compile as compile
 from .data import datasets as datasets
 from .data import transforms as transforms
 from .engine import enable_grad as enable_grad

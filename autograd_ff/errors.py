@@ -12,6 +12,7 @@ from typing import Any
 __all__ = [
     "AnomalyError",
     "AutogradError",
+    "CaptureError",
     "DimensionError",
     "DtypeError",
     "FileFormatError",
@@ -74,6 +75,10 @@ class ModuleError(AutogradError, AttributeError, TypeError, KeyError):
 
 class AnomalyError(AutogradError):
     """A NaN or an infinity, found by `detect_anomaly`."""
+
+
+class CaptureError(AutogradError):
+    """A step that cannot be captured: replaying what one call did would not be what the next call does."""
 
 
 class RegistrationError(AutogradError, TypeError):

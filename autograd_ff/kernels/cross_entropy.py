@@ -26,6 +26,15 @@ def definition(logits, target, reduction="none"):
 
 
 def forward(logits, target, reduction="none"):
+    rows = len(logits)
+    logsumexp = np.empty(rows, logits.dtype)
+    loss = np.empty(rows if reduction == "none" else (), logits.dtype)
+    fill_forward(loss, logsumexp, logits, target, reduction)
+    return loss, logsumexp
+
+
+def fill_forward(loss, logsumexp, logits, target, reduction):
+    """`forward` into arrays of one number a row."""
     rows, classes = logits.shape
     if classes <= _SHORT:
         shifted = logits.T.copy()
@@ -33,33 +42,40 @@ def forward(logits, target, reduction="none"):
         shifted -= top
         chosen = shifted[target, np.arange(rows)]
         np.exp(shifted, out=shifted)
-        logsumexp = np.log(np.add.reduce(shifted, axis=0))
+        np.log(np.add.reduce(shifted, axis=0), out=logsumexp)
     else:
         top = np.maximum.reduce(logits, axis=1)
         shifted = logits - top[:, None]
         chosen = shifted[np.arange(rows), target]
         np.exp(shifted, out=shifted)
-        logsumexp = np.log(shifted @ np.ones(classes, logits.dtype))
-    losses = logsumexp - chosen
-    logsumexp += top
+        np.log(shifted @ np.ones(classes, logits.dtype), out=logsumexp)
     if reduction == "none":
-        return losses, logsumexp
-    total = np.add.reduce(losses)
-    return (np.divide(total, rows, dtype=logits.dtype) if reduction == "mean" else total), logsumexp
+        np.subtract(logsumexp, chosen, out=loss)
+    else:
+        np.add.reduce(logsumexp - chosen, out=loss)
+        if reduction == "mean":
+            np.divide(loss, rows, dtype=logits.dtype, out=loss)
+    logsumexp += top
 
 
 def backward(g, logits, target, logsumexp, reduction, needs):
+    gradient = np.empty(logits.shape, logits.dtype)
+    fill_backward(gradient, None, g, logits, target, logsumexp, reduction)
+    return gradient, None
+
+
+def fill_backward(gradient, _, g, logits, target, logsumexp, reduction, needs=None):
+    """`backward` into an array of the shape of the logits."""
     rows = len(logits)
     if reduction == "mean":
         g = np.divide(g, rows, dtype=logits.dtype)
-    gradient = logits - logsumexp[:, None]
+    np.subtract(logits, logsumexp[:, None], out=gradient)
     np.exp(gradient, out=gradient)
     if reduction == "none":
         gradient *= g[:, None]
     else:
         gradient *= g
     gradient[np.arange(rows), target] -= g
-    return gradient, None
 
 
 def draw(draw: Draw) -> Call:

@@ -63,11 +63,18 @@ def _by_chunks(x):
 
 
 def forward(x):
+    out = np.empty(x.shape, x.dtype)
+    fill_forward(out, x)
+    return out
+
+
+def fill_forward(result, x):
+    """`forward` into the contiguous array ``result``."""
     if not _by_chunks(x):
         # At -∞ the limit, which is 0 and not the NaN of -∞ · 0
-        return np.multiply(np.maximum(x, -40.0), _normal_cdf(x))
-    flat = x.reshape(-1)
-    out = np.empty_like(flat)
+        np.multiply(np.maximum(x, -40.0), _normal_cdf(x), out=result)
+        return
+    flat, out = x.reshape(-1), result.reshape(-1)
     square, ratio, scratch = (np.empty(min(flat.size, CHUNK), _F32) for _ in range(3))
     for start in range(0, flat.size, CHUNK):
         part, result = flat[start : start + CHUNK], out[start : start + CHUNK]
@@ -77,16 +84,22 @@ def forward(x):
         np.add(ratio[:size], 1, out=ratio[:size])
         part.clip(-_LIMIT, math.inf, out=result)
         np.divide(result, ratio[:size], out=result)
-    return out.reshape(x.shape)
 
 
 def backward(g, x):
     """g (Φ(x) + x φ(x)), φ being the density."""
+    out = np.empty(x.shape, x.dtype)
+    fill_backward(out, g, x)
+    return (out,)
+
+
+def fill_backward(gradient, g, x, needs=None):
+    """`backward` into the contiguous array ``gradient``."""
     if not _by_chunks(x):
         near = x.clip(-40, 40)
-        return (g * (_normal_cdf(x) + near * (np.exp(-0.5 * near * near) / SQRT_TWO_PI)),)
-    flat, upstream = x.reshape(-1), np.reshape(g, -1)
-    out = np.empty_like(flat)
+        np.multiply(g, _normal_cdf(x) + near * (np.exp(-0.5 * near * near) / SQRT_TWO_PI), out=gradient)
+        return
+    flat, upstream, out = x.reshape(-1), np.reshape(g, -1), gradient.reshape(-1)
     square, ratio, scratch = (np.empty(min(flat.size, CHUNK), _F32) for _ in range(3))
     for start in range(0, flat.size, CHUNK):
         part, slope = flat[start : start + CHUNK], out[start : start + CHUNK]
@@ -102,7 +115,6 @@ def backward(g, x):
         np.multiply(slope, density, out=slope)
         np.add(slope, cdf, out=slope)
         np.multiply(slope, upstream[start : start + CHUNK], out=slope)
-    return (out.reshape(x.shape),)
 
 
 def draw(draw: Draw) -> Call:

@@ -53,6 +53,7 @@ def scratch(rows, parts):
 
 
 def _flat(parameter):
+    """A parameter, or the room for its gradient, as a vector."""
     return None if parameter is None else np.reshape(parameter, -1)
 
 
@@ -62,20 +63,27 @@ def _reciprocal_root(mean_square, eps):
 
 
 def forward(x, weight=None, bias=None, dims=1, eps=1e-5):
-    return _forward(x, _flat(weight), _flat(bias), dims, eps, True)
+    rows = len(as_rows(x, dims))
+    out, mean, rstd = np.empty(x.shape, x.dtype), np.empty(rows, x.dtype), np.empty(rows, x.dtype)
+    fill_forward(out, mean, rstd, x, weight, bias, dims, eps)
+    return out, mean, rstd
 
 
 def rms_forward(x, weight=None, dims=1, eps=1e-5):
-    out, _, rstd = _forward(x, _flat(weight), None, dims, eps, False)
+    out, rstd = np.empty(x.shape, x.dtype), np.empty(len(as_rows(x, dims)), x.dtype)
+    fill_rms_forward(out, rstd, x, weight, dims, eps)
     return out, rstd
 
 
-def _forward(x, weight, bias, dims, eps, centre):
-    rows = as_rows(x, dims)
-    count, width = rows.shape
-    out = np.empty(rows.shape, x.dtype)
-    rstd = np.empty(count, x.dtype)
-    mean = np.empty(count, x.dtype) if centre else None
+def fill_rms_forward(out, rstd, x, weight, dims, eps):
+    """`rms_forward` into contiguous arrays."""
+    fill_forward(out, None, rstd, x, weight, None, dims, eps)
+
+
+def fill_forward(out, mean, rstd, x, weight, bias, dims, eps):
+    """`forward` into contiguous arrays; without ``mean``, that of `rms_forward`."""
+    rows, out, weight, bias = as_rows(x, dims), as_rows(out, dims), _flat(weight), _flat(bias)
+    width = rows.shape[1]
     ones, divisor = np.ones(width, x.dtype), max(width, 1)
     parts = chunks(rows)
     memory = None if mean is None else scratch(rows, parts)
@@ -93,30 +101,41 @@ def _forward(x, weight, bias, dims, eps, centre):
             np.multiply(result, weight, out=result)
         if bias is not None:
             np.add(result, bias, out=result)
-    return out.reshape(x.shape), mean, rstd
 
 
 def backward(g, x, weight, bias, mean, rstd, dims, needs):
-    gradient, scale, shift = _backward(g, x, _flat(weight), mean, rstd, dims, needs[0], needs[1], needs[2])
-    return gradient, _shaped(scale, weight), _shaped(shift, bias)
+    gradients = _room(needs, x, weight, bias)
+    fill_backward(*gradients, g, x, weight, bias, mean, rstd, dims)
+    return gradients
 
 
 def rms_backward(g, x, weight, rstd, dims, needs):
-    gradient, scale, _ = _backward(g, x, _flat(weight), None, rstd, dims, needs[0], needs[1], False)
-    return gradient, _shaped(scale, weight)
+    gradients = _room(needs, x, weight)
+    fill_rms_backward(*gradients, g, x, weight, rstd, dims)
+    return gradients
 
 
-def _shaped(gradient, parameter):
-    return None if gradient is None else gradient.reshape(parameter.shape)
+def _room(needs, *inputs):
+    return tuple(np.empty(one.shape, inputs[0].dtype) if need else None for need, one in zip(needs, inputs, strict=True))
 
 
-def _backward(g, x, weight, mean, rstd, dims, for_x, for_weight, for_bias):
-    """With x̂ the normalised row and h = g * weight: rstd (h - mean(h) - x̂ mean(h x̂)); Σ g x̂; Σ g."""
+def fill_rms_backward(gradient, of_weight, g, x, weight, rstd, dims, needs=None):
+    """`rms_backward` into contiguous arrays."""
+    fill_backward(gradient, of_weight, None, g, x, weight, None, None, rstd, dims)
+
+
+def fill_backward(gradient, of_weight, of_bias, g, x, weight, bias, mean, rstd, dims, needs=None):
+    """`backward` into contiguous arrays, None for a gradient that is not wanted.
+
+    With x̂ the normalised row and h = g * weight: rstd (h - mean(h) - x̂ mean(h x̂)); Σ g x̂; Σ g.
+    """
     rows, upstream = as_rows(x, dims), as_rows(g, dims)
     width = rows.shape[1]
-    gradient = np.empty(rows.shape, x.dtype) if for_x else None
-    of_weight = np.zeros(width, x.dtype) if for_weight else None
-    of_bias = np.zeros(width, x.dtype) if for_bias else None
+    gradient = None if gradient is None else as_rows(gradient, dims)
+    weight, of_weight, of_bias = _flat(weight), _flat(of_weight), _flat(of_bias)
+    for total in (of_weight, of_bias):
+        if total is not None:
+            total.fill(0)
     average = np.full(width, 1 / max(width, 1), x.dtype)
     if weight is not None:
         average *= weight  # so that g @ average is the mean of h
@@ -145,7 +164,6 @@ def _backward(g, x, weight, mean, rstd, dims, for_x, for_weight, for_bias):
             up = np.multiply(up, weight, out=result)
         np.subtract(up, product, out=result)
         np.multiply(result, scale[:, None], out=result)
-    return None if gradient is None else gradient.reshape(x.shape), of_weight, of_bias
 
 
 def _shapes(draw: Draw):

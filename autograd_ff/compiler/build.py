@@ -1,0 +1,84 @@
+"""From the record of a call to its plan."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..engine import Op
+from ..kernels import optimizers
+from .allocate import allocate, join_neighbours, lay_out_gradients
+from .lower import Views, lower
+from .plan import Instruction, Plan
+from .record import Recorder
+from .simplify import drop_copies, drop_dead, share
+from .values import Memory, Value
+
+__all__ = ["build"]
+
+# The updates of optimizers, which take gradients that lie end to end as one array and compute the same of it.
+UPDATES = frozenset(one.name for one in vars(optimizers).values() if isinstance(one, Op))
+
+
+def build(record: Recorder, arguments: list[Value], results: dict[int, Value]) -> Plan:
+    """Plan the replay of a recorded call.
+
+    Args:
+        arguments: the arrays that each call brings.
+        results: what the call returned, by position among all that it returned.
+    """
+    gradients: list[tuple[object, Value | None]] = []
+    for touched in record.touched.values():
+        gradient = touched.tensor._grad
+        gradients.append((touched.tensor, None if gradient is None else record.value(gradient.array)))
+    shown = [value for _, value in gradients if value is not None]
+    instructions = lower(record.events, Views(record.values))
+    _mark_fresh(instructions, shown)
+    instructions = _restore_constants(instructions, record)
+    wanted = [*results.values(), *shown]
+    instructions = drop_dead(instructions, wanted)
+    instructions = share(instructions, wanted)
+    instructions = drop_copies(instructions, wanted, shown)
+    blocks = lay_out_gradients(instructions, shown, len(record.memories))
+    for one in instructions:
+        if one.form == "write" and one.name in UPDATES:
+            one.inputs = join_neighbours(one.inputs)
+    arena_bytes, eager_bytes = allocate(instructions, list(results.values()))
+    return Plan(
+        instructions,
+        [*record.memories, *blocks],
+        results,
+        gradients,
+        arguments,
+        arena_bytes,
+        sum(block.size for block in blocks),
+        eager_bytes,
+    )
+
+
+def _mark_fresh(instructions: list[Instruction], gradients: list[Value]) -> None:
+    """What an op allocates itself comes in other memory at each call; a gradient, whose memory stays, is copied."""
+    held = {value.memory for value in gradients}
+    for one in instructions:
+        if one.form == "plain":
+            for value in one.made:
+                if value.memory.kind == "internal" and value.memory not in held:
+                    value.memory.kind = "fresh"
+
+
+def _restore_constants(instructions: list[Instruction], record: Recorder) -> list[Instruction]:
+    """Begin with a copy of each constant that the step goes on to write into."""
+    first: list[Instruction] = []
+    written = {value.memory for one in instructions for value in (*one.made, *one.writes)}
+    for memory in list(written):
+        if memory.kind != "constant" or memory.array is None:
+            continue
+        template = memory.array.copy()
+        original = Memory("constant", len(record.memories), template)
+        record.memories.append(original)
+        source = Value(len(record.values), template, original)
+        record.values.append(source)
+        target = Value(len(record.values), memory.array, memory)
+        record.values.append(target)
+        memory.kind, memory.array = "internal", None
+        first.append(Instruction("copy", "into", np.copyto, (source,), (target,)))
+    return first + instructions

@@ -1,0 +1,232 @@
+"""From a plan to Python: straight-line source over NumPy, and the names that it needs.
+
+Arrays whose memory is the same at every call are made once and bound to names; what comes with each call (arguments,
+what an op allocates) and views of it are local variables.
+"""
+
+from __future__ import annotations
+
+import functools
+import keyword
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .allocate import aligned
+from .plan import Instruction, Plan
+from .values import Memory, Value
+
+__all__ = ["Program", "emit"]
+
+_SIMPLE = (int, float, bool, str, type(None))
+_SMALL = 4096  # bytes up to which a Python number is spread to a whole array, which NumPy takes up three times as fast
+
+
+@dataclass(eq=False)
+class Program:
+    """The source of a replay and what its names stand for."""
+
+    source: str
+    names: dict[str, Any]
+    actions: list[str] = field(default_factory=list)  # names that stand for actions, in the order of their calls
+
+    def function(self, **replaced: Any) -> Callable[..., Any]:
+        """The replay, with other things in the places of some names."""
+        names = {**self.names, **replaced}
+        exec(compile(self.source, "<compiled step>", "exec"), names)
+        made: Callable[..., Any] = names["replay"]
+        return made
+
+
+def emit(plan: Plan, title: str) -> Program:
+    return _Writer(plan).write(title)
+
+
+class _Writer:
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.names: dict[str, Any] = {"__builtins__": {}}
+        self.lines: list[str] = []
+        self.actions: list[str] = []
+        self.bound: dict[Any, str] = {}  # names of values, by memory and geometry
+        self.functions: dict[int, str] = {}
+        self.results_of: dict[int, str] = {}  # names of what actions returned, by id of the action
+        self.arena = aligned(plan.arena_bytes)
+        self.site: Any = None
+
+    def write(self, title: str) -> Program:
+        arguments = [
+            self.fresh("x" if len(self.plan.arguments) == 1 else f"x{at}") for at in range(len(self.plan.arguments))
+        ]
+        for value, name in zip(self.plan.arguments, arguments, strict=True):
+            self.bound[_key(value)] = name
+        for one in self.plan.instructions:
+            self.instruction(one)
+        returned = [f"{self.array(value)}.copy()" for value in self.plan.results.values()]
+        body = [f"    {line}" for line in self.lines]
+        body.append(f"    return ({', '.join(returned)}{',' if len(returned) == 1 else ''})")
+        head = [f"# {title}", f"def replay({', '.join(arguments)}):"]
+        return Program("\n".join([*head, *body, ""]), self.names, self.actions)
+
+    # ---------------------------------------------------------------- names
+
+    def fresh(self, wish: str, thing: Any = None) -> str:
+        """A name that is still free, for ``thing`` or a local variable."""
+        wish = re.sub(r"\W", "_", wish) or "_"
+        if wish[0].isdigit() or keyword.iskeyword(wish):
+            wish = f"_{wish}"
+        name, number = wish, 1
+        while name in self.names:
+            number += 1
+            name = f"{wish}_{number}"
+        self.names[name] = thing
+        return name
+
+    def of_function(self, function: Any, wish: str = "") -> str:
+        name = self.functions.get(id(function))
+        if name is None:
+            wish = wish or getattr(function, "__name__", "function").strip("_").replace("<lambda>", "function")
+            name = self.functions[id(function)] = self.fresh(wish, function)
+        return name
+
+    def array(self, value: Value) -> str:
+        """The name of an array; it is bound, or made, where that has not happened yet."""
+        name = self.bound.get(_key(value))
+        if name is not None:
+            return name
+        memory = value.memory
+        if memory.fixed:
+            name = self.fresh(self.wish(value), self.fixed(value))
+        else:
+            name = self.view(value)
+        self.bound[_key(value)] = name
+        return name
+
+    def wish(self, value: Value) -> str:
+        if value.name:
+            return value.name
+        if value.made_from is not None:
+            op, source, _ = value.made_from
+            return f"{self.wish(source)}_{'T' if op.name in ('transpose', 'swapaxes') else op.name}"
+        memory = value.memory
+        return f"gradient_{memory.number}" if memory.kept else f"{memory.kind}_{memory.number}"
+
+    def fixed(self, value: Value) -> np.ndarray:
+        memory = value.memory
+        if memory.array is not None:
+            return value.array_in(memory.array)
+        return value.array_in(self.arena[memory.offset : memory.offset + memory.size])
+
+    def view(self, value: Value) -> str:
+        """A look at memory that came with the call."""
+        if value.made_from is None:
+            raise AssertionError(f"{value!r} has no origin")
+        op, source, params = value.made_from
+        name = self.fresh(self.wish(value))
+        given = ", ".join([self.array(source), *self.keywords(params)])
+        self.lines.append(f"{name} = {self.of_function(op.forward)}({given})")
+        return name
+
+    # ---------------------------------------------------------------- text
+
+    def operand(self, thing: Any) -> str:
+        if isinstance(thing, Value):
+            return self.array(thing)
+        if isinstance(thing, _SIMPLE) and not (isinstance(thing, float) and not np.isfinite(thing)):
+            return repr(thing)
+        if isinstance(thing, tuple) and all(isinstance(one, (Value, *_SIMPLE)) for one in thing):
+            inner = ", ".join(map(self.operand, thing))
+            return f"({inner},)" if len(thing) == 1 else f"({inner})"
+        if isinstance(thing, slice):
+            return f"{self.of_function(slice)}({thing.start!r}, {thing.stop!r}, {thing.step!r})"
+        if isinstance(thing, (tuple, list)):
+            inner = ", ".join(map(self.operand, thing))
+            if isinstance(thing, list):
+                return f"[{inner}]"
+            return f"({inner},)" if len(thing) == 1 else f"({inner})"
+        return self.fresh(type(thing).__name__.lower() if not np.isscalar(thing) else "number", thing)
+
+    def keywords(self, params: dict[str, Any]) -> list[str]:
+        return [f"{name}={self.operand(value)}" for name, value in params.items()]
+
+    def instruction(self, one: Instruction) -> None:
+        if one.site is not None and one.site != self.site:
+            self.lines.append(f"# {one.site}")
+            self.site = one.site
+        if one.form == "action":
+            self.action(one)
+            return
+        for value in one.made:
+            if not value.name and value.memory.kind in ("internal", "fresh") and not value.memory.kept:
+                value.name = one.name.replace(".", "_")
+        inputs = [self.operand(value) for value in (_spread(one) if one.form == "out" else one.inputs)]
+        function = self.of_function(one.function, "" if one.form == "out" else one.name)
+        if one.form == "out":
+            self.lines.append(f"{function}({', '.join(inputs)}, out={self.array(one.outputs[0])})")
+        elif one.form == "into":
+            outputs = [self.operand(value) for value in one.outputs]
+            self.lines.append(f"{function}({', '.join([*outputs, *inputs, *self.keywords(one.params)])})")
+        elif one.form == "write":
+            numbers = [f"**{self.results_of[id(one.runtime)]}"] if one.runtime else self.keywords(one.params)
+            self.lines.append(f"{function}({', '.join([*inputs, *numbers])})")
+        else:
+            self.plain(one, function, inputs)
+
+    def plain(self, one: Instruction, function: str, inputs: list[str]) -> None:
+        call = f"{function}({', '.join([*inputs, *self.keywords(one.params)])})"
+        asarray = self.of_function(np.asarray)
+        if len(one.outputs) == 1:
+            call = f"{asarray}({call})"
+        targets: list[str] = []
+        copies: list[str] = []
+        for value in one.outputs:
+            if value is None:
+                targets.append("_")
+            elif value.memory.kind == "fresh":
+                targets.append(self.fresh(value.name))
+                self.bound[_key(value)] = targets[-1]
+            else:  # memory that stays
+                targets.append(self.fresh("new"))
+                copies.append(f"{self.of_function(np.copyto)}({self.array(value)}, {targets[-1]})")
+        self.lines.append(f"{', '.join(targets)} = {call}")
+        self.lines += copies
+
+    def action(self, one: Instruction) -> None:
+        bound = functools.partial(one.function, *one.inputs) if one.inputs else one.function
+        name = self.fresh(getattr(one.function, "__name__", "action").strip("_"), bound)
+        self.actions.append(name)
+        assert one.runtime is not None
+        if one.runtime.result is None:
+            self.lines.append(f"{name}()")
+        else:
+            result = self.results_of[id(one.runtime)] = self.fresh("numbers")
+            self.lines.append(f"{result} = {name}()")
+
+
+def _key(value: Value) -> tuple[Any, ...]:
+    return id(value.memory), value.geometry
+
+
+def _spread(one: Instruction) -> tuple[Any, ...]:
+    """The inputs of a ufunc, with Python numbers and vectors in the shape of the output where that is small."""
+    output = one.outputs[0]
+    if not one.elementwise or output.nbytes > _SMALL:
+        return one.inputs
+    dtypes = {value.dtype for value in one.inputs if isinstance(value, Value)}
+    if len(dtypes) != 1 or next(iter(dtypes)).kind != "f":
+        return one.inputs
+    (dtype,) = dtypes
+    return tuple(
+        _constant(np.full(output.shape, value, dtype)) if isinstance(value, (int, float)) else value
+        for value in one.inputs
+    )
+
+
+def _constant(array: np.ndarray) -> Value:
+    memory = Memory("constant", 0, array)
+    value = Value(0, array, memory)
+    value.name = "number"
+    return value

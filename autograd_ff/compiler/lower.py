@@ -1,0 +1,238 @@
+"""From the record of a call to instructions: what each op does, as calls that write into memory that they are given.
+
+An op without a lowering here is called as it is, and allocates. Nothing else follows from that: a lowering saves time and
+memory, and never changes a bit of the result.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..engine import OPS
+from ..kernels import cross_entropy as cross_entropy_kernel
+from ..kernels import gelu as gelu_kernel
+from ..kernels import layer_norm as norm_kernel
+from .plan import Instruction
+from .record import Action, Applied
+from .values import Value
+
+__all__ = ["lower"]
+
+Lowering = Callable[["Views", Applied], "list[Instruction] | None"]
+LOWERINGS: dict[str, Lowering] = {}
+
+
+class Views:
+    """Makes values for views that the record does not name: a weight's transpose, say."""
+
+    def __init__(self, values: list[Value]) -> None:
+        self.values = values
+
+    def of(self, value: Value, shape: tuple[int, ...], strides: tuple[int, ...], op: str, **params: Any) -> Value:
+        view = value.derived(len(self.values), shape=shape, strides=strides, made_from=(OPS[op], value, params))
+        self.values.append(view)
+        return view
+
+    def transposed(self, value: Value) -> Value:
+        axes = tuple(reversed(range(len(value.shape))))
+        return self.of(value, value.shape[::-1], value.strides[::-1], "transpose", axes=axes)
+
+    def reshaped(self, value: Value, shape: tuple[int, ...]) -> Value | None:
+        """A C-contiguous value in another shape; None of one that is not contiguous."""
+        if value.shape == shape:
+            return value
+        if not value.dense:
+            return None
+        strides, step = [], value.dtype.itemsize
+        for side in reversed(shape):
+            strides.append(step)
+            step *= side
+        return self.of(value, shape, tuple(reversed(strides)), "reshape", shape=shape)
+
+
+def lower(events: list[Applied | Action], views: Views) -> list[Instruction]:
+    """The instructions of a whole record."""
+    made: list[Instruction] = []
+    for event in events:
+        if isinstance(event, Action):
+            made.append(Instruction(
+                getattr(event.function, "__name__", "action"), "action", event.function, event.arguments,
+                site=event.site, runtime=event, pure=False,
+            ))  # fmt: skip
+        else:
+            made += _lower(event, views)
+    return made
+
+
+def _lower(event: Applied, views: Views) -> list[Instruction]:
+    op = event.op
+    if op.mutates:
+        targets = tuple(event.inputs[position] for position in op.mutates)
+        return [_instruction(event, "write", op.forward, params=event.params, writes=targets, pure=False)]
+    output = event.outputs[0]
+    if len(event.outputs) == 1 and output is not None and _shows(output, event.inputs):
+        return []  # no more than another look at the same memory
+    if op.name == "reshape" and output is not None:  # it had to copy
+        return [_copied(event, event.inputs[0], output)]
+    lowering = LOWERINGS.get(op.name)
+    instructions = None if lowering is None else lowering(views, event)
+    if instructions is None and isinstance(op.forward, np.ufunc) and len(event.outputs) == 1:
+        instructions = [_ufunc(event, op.forward, event.inputs, event.outputs[0])]
+    if instructions is not None:
+        return instructions
+    return [_instruction(event, "plain", op.forward, outputs=event.outputs, params=event.params, pure=_is_pure(event))]
+
+
+def _shows(output: Value, inputs: tuple[Any, ...]) -> bool:
+    return any(isinstance(one, Value) and one.memory is output.memory for one in inputs)
+
+
+def _is_pure(event: Applied) -> bool:
+    return not any(isinstance(one, np.random.Generator) for one in event.params.values())
+
+
+def _instruction(event: Applied, form: str, function: Callable[..., Any], **details: Any) -> Instruction:
+    details = {"inputs": event.inputs, "site": event.site, "runtime": event.runtime, **details}
+    return Instruction(details.pop("name", event.op.name), form, function, **details)
+
+
+def _ufunc(event: Applied, function: Any, inputs: tuple[Any, ...], output: Any, name: str | None = None) -> Instruction:
+    elementwise = isinstance(function, np.ufunc) and function.signature is None
+    return _instruction(
+        event, "out", function, inputs=inputs, outputs=(output,), elementwise=elementwise, name=name or event.op.name
+    )
+
+
+def _copied(event: Applied, source: Any, target: Any) -> Instruction:
+    return _instruction(event, "into", _copy_into, inputs=(source,), outputs=(target,), name="copy", elementwise=True)
+
+
+def _copy_into(out: np.ndarray, source: Any) -> None:
+    if out.shape != source.shape:
+        source = source.reshape(out.shape)
+    np.copyto(out, source, casting="unsafe")
+
+
+def lowering(*names: str) -> Callable[[Lowering], Lowering]:
+    def enter(function: Lowering) -> Lowering:
+        for name in names:
+            LOWERINGS[name] = function
+        return function
+
+    return enter
+
+
+# ---------------------------------------------------------------- copies and casts
+
+
+@lowering("copy", "cast", "cast_to_integers")
+def _copy(views: Views, event: Applied) -> list[Instruction]:
+    return [_copied(event, event.inputs[0], event.outputs[0])]
+
+
+# ---------------------------------------------------------------- elementwise
+
+
+def _clip_into(out: np.ndarray, x: np.ndarray, low: float, high: float) -> None:
+    x.clip(low, high, out=out)
+
+
+@lowering("relu")
+def _relu(views: Views, event: Applied) -> list[Instruction] | None:
+    (x,) = event.inputs
+    if x.dtype.kind != "f":
+        return None
+    return [
+        _instruction(
+            event, "into", _clip_into, outputs=event.outputs, params={"low": 0, "high": math.inf}, elementwise=True
+        )
+    ]
+
+
+@lowering("power_scalar")
+def _power_scalar(views: Views, event: Applied) -> list[Instruction] | None:
+    (x,), exponent = event.inputs, event.params.get("exponent", 2)
+    if x.dtype.kind not in "fc" or isinstance(exponent, Value):
+        return None
+    if exponent == 2:
+        return [_ufunc(event, np.multiply, (x, x), event.outputs[0])]
+    if exponent == 0.5:
+        return [_ufunc(event, np.sqrt, (x,), event.outputs[0])]
+    return None
+
+
+# ---------------------------------------------------------------- products and sums
+
+
+@lowering("matmul")
+def _matmul(views: Views, event: Applied) -> list[Instruction]:
+    return [_ufunc(event, np.matmul, event.inputs, event.outputs[0])]
+
+
+@lowering("sum", "add.reduce", "mean")
+def _sum(views: Views, event: Applied) -> list[Instruction] | None:
+    (x,), (output,) = event.inputs, event.outputs
+    params = {**event.op.params, **event.params}
+    if params.get("dtype") is not None or x.dtype.kind != "f" or output.dtype != x.dtype:
+        return None
+    axis = params["axis"]
+    total = _instruction(
+        event,
+        "into",
+        _sum_into,
+        outputs=event.outputs,
+        params={"axis": axis, "keepdims": params["keepdims"]},
+        name="sum",
+    )
+    if event.op.name != "mean":
+        return [total]
+    axes = range(len(x.shape)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    number = math.prod(x.shape[one] for one in axes)
+    if not number:
+        return None
+    return [total, _ufunc(event, np.divide, (output, number), output, "divide")]
+
+
+def _sum_into(out: np.ndarray, x: np.ndarray, axis: Any, keepdims: bool) -> None:
+    np.add.reduce(x, axis, None, out, keepdims)  # type: ignore[call-overload]
+
+
+# ---------------------------------------------------------------- kernels
+
+
+@lowering("linear")
+def _linear(views: Views, event: Applied) -> list[Instruction] | None:
+    x, weight, bias = event.inputs
+    (output,) = event.outputs
+    flat, result = x, output
+    if len(x.shape) > 2:
+        count = math.prod(x.shape[:-1])
+        flat, result = views.reshaped(x, (count, x.shape[-1])), views.reshaped(output, (count, output.shape[-1]))
+        if flat is None or result is None:
+            return None
+    made = [_ufunc(event, np.matmul, (flat, views.transposed(weight)), result, "matmul")]
+    if bias is not None:
+        made.append(_ufunc(event, np.add, (result, bias), result, "add"))
+    return made
+
+
+_KERNELS: dict[str, Callable[..., None]] = {
+    "cross_entropy": cross_entropy_kernel.fill_forward,
+    "cross_entropy.backward": cross_entropy_kernel.fill_backward,
+    "gelu": gelu_kernel.fill_forward,
+    "gelu.backward": gelu_kernel.fill_backward,
+    "layer_norm": norm_kernel.fill_forward,
+    "layer_norm.backward": norm_kernel.fill_backward,
+    "rms_norm": norm_kernel.fill_rms_forward,
+    "rms_norm.backward": norm_kernel.fill_rms_backward,
+}
+
+
+@lowering(*_KERNELS)
+def _kernel(views: Views, event: Applied) -> list[Instruction] | None:
+    params = {**event.op.params, **event.params}
+    return [_instruction(event, "into", _KERNELS[event.op.name], outputs=event.outputs, params=params)]

@@ -1,0 +1,94 @@
+"""The plan of a step: instructions on values, which is what replays run and pictures show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..engine import Site
+from .record import Action
+from .values import Memory, Value
+
+__all__ = ["Instruction", "Plan", "values_in"]
+
+
+def values_in(thing: Any) -> Iterator[Value]:
+    """The values in an operand or a parameter."""
+    if isinstance(thing, Value):
+        yield thing
+    elif isinstance(thing, (tuple, list)):
+        for one in thing:
+            yield from values_in(one)
+
+
+@dataclass(eq=False)
+class Instruction:
+    """One call of a replay.
+
+    Attributes:
+        name: of the op that it carries out.
+        form: how it is called. "out": ``function(*inputs, out=output)``. "into": ``function(*outputs, *inputs,
+            **params)``, which fills the outputs. "write": ``function(*inputs, **params)``, which changes some inputs.
+            "plain": ``output = function(*inputs, **params)``, which allocates. "view": as plain, of an array that comes
+            anew with each call. "action": something of Python's own. "kernel": a compiled loop over several ops.
+        writes: values of other instructions that it changes.
+        pure: the same inputs give the same outputs, and nothing else happens.
+        elementwise: an output may take the place of an input of its own geometry.
+    """
+
+    name: str
+    form: str
+    function: Callable[..., Any]
+    inputs: tuple[Any, ...] = ()
+    outputs: tuple[Any, ...] = ()
+    params: dict[str, Any] = field(default_factory=dict)
+    site: Site | None = None
+    runtime: Action | None = None
+    writes: tuple[Value, ...] = ()
+    pure: bool = True
+    elementwise: bool = False
+
+    @property
+    def reads(self) -> list[Value]:
+        return [*values_in(self.inputs), *values_in(tuple(self.params.values()))]
+
+    @property
+    def made(self) -> list[Value]:
+        return [one for one in self.outputs if one is not None]
+
+    def __repr__(self) -> str:
+        outputs = ", ".join(f"v{one.number}" for one in self.made)
+        inputs = ", ".join(f"v{one.number}" if isinstance(one, Value) else repr(one) for one in self.inputs)
+        return f"{outputs} <- {self.name}({inputs})"
+
+
+@dataclass(eq=False)
+class Plan:
+    """What a step does, as data.
+
+    Attributes:
+        instructions: in the order in which they run.
+        memories: all memory that they touch.
+        results: the values that the step returns, by their position among all that it returns.
+        gradients: (tensor, value or None): what each ``.grad`` is afterwards.
+        arena_bytes: the one block in which all intermediate values lie, at addresses that they share over time.
+        kept_bytes: the block of the gradients, which stays.
+        eager_bytes: what the same values take where each has memory of its own.
+    """
+
+    instructions: list[Instruction]
+    memories: list[Memory]
+    results: dict[int, Value]
+    gradients: list[tuple[Any, Value | None]]
+    arguments: list[Value] = field(default_factory=list)
+    arena_bytes: int = 0
+    kept_bytes: int = 0
+    eager_bytes: int = 0
+
+    def __repr__(self) -> str:
+        actions = sum(one.form == "action" for one in self.instructions)
+        return (
+            f"<plan of {len(self.instructions) - actions} calls, {self.arena_bytes:,} bytes for intermediate values "
+            f"that took {self.eager_bytes:,}>"
+        )

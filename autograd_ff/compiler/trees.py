@@ -1,0 +1,33 @@
+"""Arguments and results: nested tuples, lists and dicts, taken apart into leaves and put together again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["flatten", "rebuild"]
+
+
+def flatten(tree: Any, leaves: list[Any]) -> Any:
+    """Append the leaves of a tree, and return its structure: equal for trees that differ in leaves only."""
+    kind = tree.__class__
+    if kind is tuple or kind is list:
+        return kind, tuple([flatten(one, leaves) for one in tree])
+    if isinstance(tree, tuple) and hasattr(tree, "_fields"):  # a named tuple
+        return kind, tuple([flatten(one, leaves) for one in tree])
+    if isinstance(tree, dict):
+        return kind, tuple(tree), tuple([flatten(one, leaves) for one in tree.values()])
+    leaves.append(tree)
+    return None
+
+
+def rebuild(structure: Any, take: Callable[[], Any]) -> Any:
+    """The tree of a structure, its leaves in order from ``take``."""
+    if structure is None:
+        return take()
+    kind, *rest = structure
+    if len(rest) == 2:
+        keys, parts = rest
+        return kind(zip(keys, [rebuild(part, take) for part in parts], strict=True))
+    values = [rebuild(part, take) for part in rest[0]]
+    return kind(*values) if hasattr(kind, "_fields") else kind(values)
