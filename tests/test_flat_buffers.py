@@ -51,7 +51,7 @@ def test_parameters_lie_in_one_array_for_each_dtype():
     give_gradients([*params, double])
     with engine.observe(Seen()) as seen:
         optimizer.step()
-    assert seen.names == ["gather_gradients", "adam_update"] * 2
+    assert seen.names == ["adam_update"] * 2
     assert double.array == pytest.approx([0.999, 0.999])
     assert params[3].array == pytest.approx([2.999] * 3)
 
@@ -67,7 +67,7 @@ def test_observers_see_every_write_and_can_replay_it():
     give_gradients(params, 2.0)
     with engine.observe(Seen()) as seen:
         optimizer.step()
-    assert seen.names == ["gather_gradients", "add_weight_decay", "adam_update"]
+    assert seen.names == ["adam_update"]
     assert seen.calls[-1][2]["step"] == 2
     # Playing the record a second time takes the same arrays one step further.
     for op, inputs, options, _ in seen.calls:
@@ -155,7 +155,7 @@ def test_a_model_loaded_anew_is_one_array_again():
         param.data = engine.wrap(np.zeros_like(param.array))
     with engine.observe(Seen()) as seen:
         optimizer.step()
-    assert seen.names[-2:] == ["gather_gradients", "adam_update"]
+    assert seen.names[-1] == "adam_update"
     assert seen.names.count("adam_update") == 1
     assert params[0].array.base is params[1].array.base
 

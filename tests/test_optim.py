@@ -148,8 +148,9 @@ def test_planted_faults_are_caught():
     assert planted("Adam", changed(eps=lambda eps: eps * 100))
     assert planted("Adam", changed(lr=lambda lr: lr * 1.0000001))
     assert planted("Adam", changed(beta2=lambda beta: beta * 0.999))
-    assert planted("SGD", changed(scale=lambda scale: -scale), "gather_gradients")
-    assert planted("SGD", lambda forward: lambda param, grad: np.subtract(param, grad, out=param))
+    assert planted("SGD", changed(maximize=lambda maximize: not maximize))
+    assert planted("SGD", changed(weight_decay=lambda factor: factor + 0.001))
+    assert planted("SGD", lambda forward: lambda *arrays, **params: forward(*arrays[:2], *arrays[:1:-1], **params))
     assert planted("RMSprop", changed(alpha=lambda alpha: alpha * 0.999))
     assert planted("Adam", lambda forward: lambda param, *arrays, **params: param)  # does nothing
 

@@ -4,35 +4,32 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..engine import Op
-from ..kernels import optimizers
 from .allocate import allocate, join_neighbours, lay_out_gradients
+from .fuse import fuse
 from .lower import Views, lower
 from .plan import Instruction, Plan
-from .record import Recorder
+from .record import Applied, Recorder
 from .simplify import drop_copies, drop_dead, share
 from .values import Memory, Value
 
 __all__ = ["build"]
 
-# The updates of optimizers, which take gradients that lie end to end as one array and compute the same of it.
-UPDATES = frozenset(one.name for one in vars(optimizers).values() if isinstance(one, Op))
 
-
-def build(record: Recorder, arguments: list[Value], results: dict[int, Value]) -> Plan:
+def build(record: Recorder, arguments: list[Value], results: dict[int, Value], fast: bool) -> Plan:
     """Plan the replay of a recorded call.
 
     Args:
         arguments: the arrays that each call brings.
         results: what the call returned, by position among all that it returned.
+        fast: put neighbouring instructions into compiled loops.
     """
     gradients: list[tuple[object, Value | None]] = []
     for touched in record.touched.values():
         gradient = touched.tensor._grad
         gradients.append((touched.tensor, None if gradient is None else record.value(gradient.array)))
     shown = [value for _, value in gradients if value is not None]
+    _name_state(record)
     instructions = lower(record.events, Views(record.values))
-    _mark_fresh(instructions, shown)
     instructions = _restore_constants(instructions, record)
     wanted = [*results.values(), *shown]
     instructions = drop_dead(instructions, wanted)
@@ -40,8 +37,11 @@ def build(record: Recorder, arguments: list[Value], results: dict[int, Value]) -
     instructions = drop_copies(instructions, wanted, shown)
     blocks = lay_out_gradients(instructions, shown, len(record.memories))
     for one in instructions:
-        if one.form == "write" and one.name in UPDATES:
+        if one.updates:
             one.inputs = join_neighbours(one.inputs)
+    if fast:
+        instructions = fuse(instructions, wanted)
+    _mark_fresh(instructions)
     arena_bytes, eager_bytes = allocate(instructions, list(results.values()))
     return Plan(
         instructions,
@@ -55,13 +55,12 @@ def build(record: Recorder, arguments: list[Value], results: dict[int, Value]) -
     )
 
 
-def _mark_fresh(instructions: list[Instruction], gradients: list[Value]) -> None:
+def _mark_fresh(instructions: list[Instruction]) -> None:
     """What an op allocates itself comes in other memory at each call; a gradient, whose memory stays, is copied."""
-    held = {value.memory for value in gradients}
     for one in instructions:
         if one.form == "plain":
             for value in one.made:
-                if value.memory.kind == "internal" and value.memory not in held:
+                if value.memory.kind == "internal" and not value.memory.kept:
                     value.memory.kind = "fresh"
 
 
@@ -82,3 +81,20 @@ def _restore_constants(instructions: list[Instruction], record: Recorder) -> lis
         memory.kind, memory.array = "internal", None
         first.append(Instruction("copy", "into", np.copyto, (source,), (target,)))
     return first + instructions
+
+
+def _name_state(record: Recorder) -> None:
+    """Give parameters, buffers and gradients their qualified names, for the source and for pictures."""
+    for outermost in record.modules.values():
+        for name, tensor in (*outermost.named_parameters(), *outermost.named_buffers()):
+            name = name.replace(".", "_")
+            value = record.known(tensor.array)
+            if value is not None:
+                value.name = name
+            if tensor._grad is not None and (gradient := record.known(tensor._grad.array)) is not None:
+                gradient.name = f"{name}_grad"
+    for event in record.events:
+        if isinstance(event, Applied):  # an optimizer's arrays, by the names that its kernel has for them
+            for name, value in zip(event.op.inputs, event.inputs, strict=False):
+                if isinstance(value, Value) and not value.name and value.memory.kind == "state":
+                    value.name = name

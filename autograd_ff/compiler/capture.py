@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Leaf, TensorCore, versions, wrap
-from ..engine.site import at
+from ..engine import Leaf, TensorCore, get_default_dtype, versions, wrap
+from ..engine.site import at, calling_code
+from ..engine.state import LOCAL
 from ..errors import CaptureError
 from .build import build
 from .compare import Difference, _same
 from .emit import Program, emit
 from .guards import Guards
-from .plan import Plan
+from .plan import Options, Plan
 from .record import Recorder
 from .trees import flatten, rebuild
 from .values import Value
@@ -107,25 +108,28 @@ class Outcome:
 class Captured:
     """A plan with its program, what it rests on, and how its results go back to the caller."""
 
-    def __init__(self, record: Recorder, call: Call, outcome: Outcome, arguments: list[Value], title: str) -> None:
+    def __init__(
+        self, record: Recorder, call: Call, outcome: Outcome, arguments: list[Value], title: str, options: Options
+    ) -> None:
         passed = {id(one) for one in call.tensors if one is not None}
         entries = [one for one in record.touched.values() if one.entry is not None]
         self.guards = Guards(record, passed)
         self.outcome = outcome
-        self.plan: Plan = build(record, [*arguments, *(one.entry for one in entries if one.entry)], outcome.values())
-        _name_state(record)
-        self.program: Program = emit(self.plan, title)
+        self.plan: Plan = build(
+            record, [*arguments, *(one.entry for one in entries if one.entry)], outcome.values(), options.fast
+        )
+        self.program: Program = emit(self.plan, title, options.threads)
         self.replay: Callable[..., tuple[np.ndarray, ...]] = self.program.function()
         self._entries = [(one.tensor, call.position_of(one.tensor)) for one in entries]
-        self._own = [self._gradient_source(tensor, call) for tensor, _ in self._entries]
-        self._gradients, self._passed_gradients = self._targets(call)
-        self._written = _roots_written(self.plan)
+        self.gradients, self._passed_gradients = self._targets(call)
+        self.state = _written_state(self.plan)  # what a replay writes that somebody owns
+        self._written = versions.Writer(self.state)
+        self.generators = _generators(self.plan)
+        self._one = [kind for kind, _ in outcome.leaves] == ["value"] and outcome.structure is None
+        self.accepts = self._quick_test(call)
         self.examples: list[np.ndarray] | None = (
             None  # of a provisional plan, copies of the arrays it was recorded with
         )
-
-    def _gradient_source(self, tensor: Any, call: Call) -> Any:
-        return tensor
 
     def _targets(self, call: Call) -> tuple[list[tuple[Any, Any]], list[tuple[int, np.ndarray | None]]]:
         """The ``.grad`` of each tensor after a call: of fixed tensors as Tensors, of arguments as arrays to copy."""
@@ -153,21 +157,65 @@ class Captured:
             for one, other in zip(self.examples, call.arrays, strict=True)
         )
 
-    def run(self, call: Call, replay: Callable[..., tuple[np.ndarray, ...]] | None = None) -> Any:
+    def _quick_test(self, call: Call) -> Callable[[tuple[Any, ...]], list[np.ndarray] | None] | None:
+        """A test of plain positional arguments, where there are no others; it returns their arrays."""
+        plain = call.key[0] == flatten((tuple(call.leaves), {}), [])
+        writes = any(value.memory.kind == "argument" for one in self.plan.instructions for value in one.writes)
+        if not plain or writes or len(call.arrays) < len(call.leaves) or self._entries or self._passed_gradients:
+            return None
+        if any(kind == "argument" for kind, _ in self.outcome.leaves):
+            return None
+        expected = [
+            (leaf.__class__, leaf.__class__ is np.ndarray, array.shape, array.dtype, array.strides)
+            for leaf, array in zip(call.leaves, call.arrays, strict=True)
+        ]
+        if any(tensor is not None and tensor.node is not None for tensor in call.tensors):
+            return None
+        count, (_, _, mode) = len(expected), call.key
+        graded, default = mode
+        state = LOCAL
+
+        def accepts(args: tuple[Any, ...]) -> list[np.ndarray] | None:
+            if len(args) != count or state.state.grad_enabled is not graded or get_default_dtype() is not default:
+                return None
+            arrays = []
+            for arg, (kind, is_array, shape, dtype, strides) in zip(args, expected):  # noqa: B905 (equal, see above)
+                if arg.__class__ is not kind:
+                    return None
+                if is_array:
+                    array = arg
+                elif arg.node is not None or arg.view_of is not None:
+                    return None
+                else:
+                    array = arg.array
+                if array.shape != shape or array.dtype is not dtype or array.strides != strides:
+                    return None
+                arrays.append(array)
+            return arrays if self.examples is None else None
+
+        return accepts
+
+    def run(self, call: Call) -> Any:
         """Replay, and hand out the results."""
-        arrays = call.arrays
-        if self._entries:
-            arrays = [*arrays, *self._entry_gradients(call)]
-        returned = (replay or self.replay)(*arrays)
-        for tensor, gradient in self._gradients:
-            tensor._grad = gradient
+        arrays = [*call.arrays, *self.entry_gradients(call)] if self._entries else call.arrays
+        returned = self.quick_run(arrays, calling_code())
         for position, array in self._passed_gradients:
             call.tensors[position]._grad = None if array is None else wrap(array.copy())
-        if self._written:
-            versions.bump(*self._written)
         return self._results(call, iter(returned))
 
-    def _entry_gradients(self, call: Call) -> list[np.ndarray]:
+    def quick_run(self, arrays: list[np.ndarray], line: Any) -> tuple[np.ndarray, ...]:
+        """Replay on arrays, and set the gradients."""
+        returned = self.replay(*arrays)
+        for tensor, gradient in self.gradients:
+            tensor._grad = gradient
+        self._written.bump(line)
+        return returned
+
+    def quick_results(self, returned: tuple[np.ndarray, ...]) -> Any:
+        """The results of a call without arguments among them."""
+        return wrap(returned[0]) if self._one else self._results(None, iter(returned))
+
+    def entry_gradients(self, call: Call) -> list[np.ndarray]:
         found: list[np.ndarray] = []
         for tensor, position in self._entries:
             array = (tensor if position is None else call.tensors[position])._grad.array
@@ -175,14 +223,14 @@ class Captured:
             found.append(array.copy())
         return found
 
-    def _results(self, call: Call, returned: Any) -> Any:
+    def _results(self, call: Call | None, returned: Any) -> Any:
         leaves = iter(self.outcome.leaves)
 
         def take() -> Any:
             kind, leaf = next(leaves)
             if kind == "value":
                 return wrap(next(returned))
-            if kind == "argument":
+            if kind == "argument" and call is not None:
                 return call.leaves[leaf]
             if kind == "constant":
                 return wrap(leaf.copy())
@@ -191,27 +239,16 @@ class Captured:
         return rebuild(self.outcome.structure, take)
 
 
-def _name_state(record: Recorder) -> None:
-    """Give the values of parameters and buffers their qualified names, for the source and for pictures."""
-    for outermost in record.modules.values():
-        for name, tensor in (*outermost.named_parameters(), *outermost.named_buffers()):
-            value = record.known(tensor.array)
-            if value is not None:
-                value.name = name.replace(".", "_")
-    for event in record.events:
-        # An optimizer's arrays by the names that its kernel has for them.
-        names = getattr(getattr(event, "op", None), "inputs", ())
-        for name, value in zip(names, getattr(event, "inputs", ()), strict=False):
-            if isinstance(value, Value) and not value.name and value.memory.kind == "state":
-                value.name = name
-
-
-def _roots_written(plan: Plan) -> list[np.ndarray]:
-    """The arrays of state that a replay writes, for graphs that saved them to notice."""
-    found: dict[int, np.ndarray] = {}
+def _written_state(plan: Plan) -> list[np.ndarray]:
+    found: dict[Any, np.ndarray] = {}
     for one in plan.instructions:
         for value in (*one.writes, *one.made):
             if value.memory.kind == "state" and value.memory.array is not None:
-                array = value.array_in(value.memory.array)
-                found.setdefault(hash((id(value.memory), value.geometry)), array)
+                found.setdefault((value.memory, value.geometry), value.array_in(value.memory.array))
     return list(found.values())
+
+
+def _generators(plan: Plan) -> list[np.random.Generator]:
+    """What random numbers are drawn from."""
+    found = [value for one in plan.instructions for value in one.params.values()]
+    return list({id(one): one for one in found if isinstance(one, np.random.Generator)}.values())

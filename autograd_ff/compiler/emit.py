@@ -15,8 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from ..engine.subnormals import set_flush
 from .allocate import aligned
 from .plan import Instruction, Plan
+from .threads import ALL, EITHER, blas_threads, choose
 from .values import Memory, Value
 
 __all__ = ["Program", "emit"]
@@ -41,12 +43,13 @@ class Program:
         return made
 
 
-def emit(plan: Plan, title: str) -> Program:
-    return _Writer(plan).write(title)
+def emit(plan: Plan, title: str, choose_threads: bool) -> Program:
+    """The program of a plan; with ``choose_threads``, each product on as many BLAS threads as suit its size."""
+    return _Writer(plan, choose_threads).write(title)
 
 
 class _Writer:
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, choose_threads: bool) -> None:
         self.plan = plan
         self.names: dict[str, Any] = {"__builtins__": {}}
         self.lines: list[str] = []
@@ -56,6 +59,10 @@ class _Writer:
         self.results_of: dict[int, str] = {}  # names of what actions returned, by id of the action
         self.arena = aligned(plan.arena_bytes)
         self.site: Any = None
+        self.threads: int | None = ALL  # those of the last product that cares
+        self.switched = False  # whether any number was set
+        self.choose_threads = choose_threads and blas_threads().available
+        self.names |= {"switch": None, "every": None}
 
     def write(self, title: str) -> Program:
         arguments = [
@@ -69,6 +76,11 @@ class _Writer:
         body = [f"    {line}" for line in self.lines]
         body.append(f"    return ({', '.join(returned)}{',' if len(returned) == 1 else ''})")
         head = [f"# {title}", f"def replay({', '.join(arguments)}):"]
+        if self.switched:
+            blas = blas_threads()
+            acquire, release = self.fresh("acquire", blas.acquire), self.fresh("release", blas.release)
+            body = [f"    {line}" for line in body]
+            body = [f"    switch, every = {acquire}()", "    try:", *body, "    finally:", f"        {release}(every)"]
         return Program("\n".join([*head, *body, ""]), self.names, self.actions)
 
     # ---------------------------------------------------------------- names
@@ -159,11 +171,15 @@ class _Writer:
         if one.form == "action":
             self.action(one)
             return
-        for value in one.made:
-            if not value.name and value.memory.kind in ("internal", "fresh") and not value.memory.kept:
-                value.name = one.name.replace(".", "_")
+        if one.form == "kernel":
+            self.kernel(one)
+            return
         inputs = [self.operand(value) for value in (_spread(one) if one.form == "out" else one.inputs)]
-        function = self.of_function(one.function, "" if one.form == "out" else one.name)
+        function = self.of_function(
+            updating(one.function) if one.updates else one.function, "" if one.form == "out" else one.name
+        )
+        if one.function is np.matmul and self.choose_threads:
+            self.switch(one)
         if one.form == "out":
             self.lines.append(f"{function}({', '.join(inputs)}, out={self.array(one.outputs[0])})")
         elif one.form == "into":
@@ -174,6 +190,19 @@ class _Writer:
             self.lines.append(f"{function}({', '.join([*inputs, *numbers])})")
         else:
             self.plain(one, function, inputs)
+
+    def switch(self, one: Instruction) -> None:
+        """Set the number of BLAS threads for a product, where it is another than that of the one before."""
+        shapes = [value.shape for value in one.inputs]
+        left, right = shapes
+        rows = left[-2] if len(left) > 1 else 1
+        columns = right[-1] if len(right) > 1 else 1
+        wanted = choose(rows, columns, left[-1], one.outputs[0].dtype)
+        if wanted != EITHER and (wanted is not self.threads or not self.switched):
+            if wanted is not ALL or self.switched:
+                self.lines.append("switch(every)" if wanted is ALL else f"switch({wanted})")
+                self.switched = True
+            self.threads = wanted
 
     def plain(self, one: Instruction, function: str, inputs: list[str]) -> None:
         call = f"{function}({', '.join([*inputs, *self.keywords(one.params)])})"
@@ -194,6 +223,29 @@ class _Writer:
         self.lines.append(f"{', '.join(targets)} = {call}")
         self.lines += copies
 
+    def kernel(self, one: Instruction) -> None:
+        """A compiled loop: bound to the arrays that stay, and told where those are that come with the call."""
+        given: list[np.ndarray] = []
+        moving: list[tuple[int, str]] = []
+        for position, value in enumerate(one.inputs):
+            if value.memory.fixed:
+                given.append(self.fixed(value))
+            else:
+                moving.append((position, self.array(value)))
+                given.append(np.lib.stride_tricks.as_strided(np.zeros(1, value.dtype), value.shape, value.strides))
+        bound = one.function.bind(*given)  # type: ignore[attr-defined]
+        addresses = bound.addresses
+        if one.updates:
+            bound = flushing(bound)
+        name = self.fresh("loop", bound)
+        self.lines.append(f"# {name}: {one.name}")
+        if moving:
+            table = self.fresh(f"{name}_addresses", addresses)
+            for position, array in moving:
+                self.lines.append(f'{table}[{position}] = {array}.__array_interface__["data"][0]')
+        numbers = [f"{self.results_of[id(action)]}[{key!r}]" for action, key in one.params["numbers"]]
+        self.lines.append(f"{name}({', '.join(numbers)})")
+
     def action(self, one: Instruction) -> None:
         bound = functools.partial(one.function, *one.inputs) if one.inputs else one.function
         name = self.fresh(getattr(one.function, "__name__", "action").strip("_"), bound)
@@ -206,8 +258,34 @@ class _Writer:
             self.lines.append(f"{result} = {name}()")
 
 
+@functools.cache
+def updating(update: Callable[..., Any]) -> Callable[..., Any]:
+    """An optimizer's update as optimizers run it: infinities and NaN take their course, subnormals become zero."""
+
+    @functools.wraps(update)
+    def run(*arrays: Any, **numbers: Any) -> None:
+        with np.errstate(all="ignore"):
+            update(*arrays, **numbers)
+
+    return flushing(run)
+
+
+def flushing(function: Callable[..., Any]) -> Callable[..., None]:
+    """A function that runs with subnormal numbers flushed to zero."""
+
+    @functools.wraps(function)
+    def run(*arrays: Any, **numbers: Any) -> None:
+        before = set_flush(True)
+        try:
+            function(*arrays, **numbers)
+        finally:
+            set_flush(before)
+
+    return run
+
+
 def _key(value: Value) -> tuple[Any, ...]:
-    return id(value.memory), value.geometry
+    return value.memory, value.geometry
 
 
 def _spread(one: Instruction) -> tuple[Any, ...]:

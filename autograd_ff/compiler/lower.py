@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import OPS
+from ..engine import OPS, Op
 from ..kernels import cross_entropy as cross_entropy_kernel
 from ..kernels import gelu as gelu_kernel
 from ..kernels import layer_norm as norm_kernel
+from ..kernels import optimizers
 from .plan import Instruction
 from .record import Action, Applied
 from .values import Value
@@ -24,6 +25,9 @@ __all__ = ["lower"]
 
 Lowering = Callable[["Views", Applied], "list[Instruction] | None"]
 LOWERINGS: dict[str, Lowering] = {}
+
+# They take gradients that lie end to end as one array, and compute the same of it.
+UPDATES = frozenset(one for one in vars(optimizers).values() if isinstance(one, Op))
 
 
 class Views:
@@ -65,6 +69,9 @@ def lower(events: list[Applied | Action], views: Views) -> list[Instruction]:
             ))  # fmt: skip
         else:
             made += _lower(event, views)
+    for one in made:
+        for value in one.made:
+            value.name = value.name or one.name.replace(".", "_")
     return made
 
 
@@ -72,7 +79,11 @@ def _lower(event: Applied, views: Views) -> list[Instruction]:
     op = event.op
     if op.mutates:
         targets = tuple(event.inputs[position] for position in op.mutates)
-        return [_instruction(event, "write", op.forward, params=event.params, writes=targets, pure=False)]
+        return [
+            _instruction(
+                event, "write", op.forward, params=event.params, writes=targets, pure=False, updates=op in UPDATES
+            )
+        ]
     output = event.outputs[0]
     if len(event.outputs) == 1 and output is not None and _shows(output, event.inputs):
         return []  # no more than another look at the same memory
@@ -159,9 +170,9 @@ def _power_scalar(views: Views, event: Applied) -> list[Instruction] | None:
     if x.dtype.kind not in "fc" or isinstance(exponent, Value):
         return None
     if exponent == 2:
-        return [_ufunc(event, np.multiply, (x, x), event.outputs[0])]
+        return [_ufunc(event, np.multiply, (x, x), event.outputs[0], "multiply")]
     if exponent == 0.5:
-        return [_ufunc(event, np.sqrt, (x,), event.outputs[0])]
+        return [_ufunc(event, np.sqrt, (x,), event.outputs[0], "sqrt")]
     return None
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..engine import Site
 from .record import Action
 from .values import Memory, Value
 
-__all__ = ["Instruction", "Plan", "values_in"]
+__all__ = ["Instruction", "Options", "Plan", "values_in"]
 
 
 def values_in(thing: Any) -> Iterator[Value]:
@@ -20,6 +20,14 @@ def values_in(thing: Any) -> Iterator[Value]:
     elif isinstance(thing, (tuple, list)):
         for one in thing:
             yield from values_in(one)
+
+
+class Options(NamedTuple):
+    """How plans are made; see `compile`."""
+
+    fast: bool
+    threads: bool
+    verify: int
 
 
 @dataclass(eq=False)
@@ -35,6 +43,7 @@ class Instruction:
         writes: values of other instructions that it changes.
         pure: the same inputs give the same outputs, and nothing else happens.
         elementwise: an output may take the place of an input of its own geometry.
+        updates: it is, or has in it, the update of an optimizer.
     """
 
     name: str
@@ -48,6 +57,7 @@ class Instruction:
     writes: tuple[Value, ...] = ()
     pure: bool = True
     elementwise: bool = False
+    updates: bool = False
 
     @property
     def reads(self) -> list[Value]:

@@ -27,12 +27,14 @@ class _Uses:
         self.last: dict[Memory, int] = {}
         self.last_write: dict[Memory, int] = {}
         self.writes: Counter[Memory] = Counter()
+        self.allocated: Counter[Memory] = Counter()
         for at, one in enumerate(instructions):
             written = (*one.made, *one.writes)
             for value in (*one.reads, *written):
                 self._note(value, at)
             for memory in {value.memory for value in written}:
                 self.writes[memory] += 1
+                self.allocated[memory] += one.form == "plain"
                 self.last_write[memory] = at
         for value in wanted:
             self._note(value, len(instructions))
@@ -150,6 +152,8 @@ def _can_be_original(one: Instruction, at: int, uses: _Uses, held: set[Memory]) 
     if source.memory.kind != "internal" or target.memory.kind != "internal":
         return False
     if source.geometry != target.geometry or not source.whole or not target.whole:
+        return False
+    if target.memory in held and uses.allocated[source.memory]:  # it lies elsewhere at each call
         return False
     if source.memory in held and (target.memory in held or uses.last_write[target.memory] > at):
         return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any, overload
@@ -10,12 +11,16 @@ from typing import Any, overload
 import numpy as np
 
 from ..engine import get_default_dtype, here, observe, warn
+from ..engine.site import at
 from ..engine.state import LOCAL
 from ..errors import CaptureError
 from .capture import Call, Captured, Outcome
 from .compare import Difference, compare, refusal
-from .plan import Plan
-from .record import Recorder
+from .fuse import is_available
+from .plan import Options, Plan, values_in
+from .record import Applied, Recorder
+from .values import Value
+from .verify import verified
 
 __all__ = ["CompiledStep", "compile"]
 
@@ -42,14 +47,15 @@ class CompiledStep:
         plan: the last plan as data, which ``visualize`` draws.
     """
 
-    def __init__(self, function: Callable[..., Any], verify: int = 0) -> None:
+    def __init__(self, function: Callable[..., Any], options: Options) -> None:
         functools.update_wrapper(self, function, updated=())
         self.function = function
-        self.verify = verify
+        self.options = options
         self._variants: dict[Any, list[Captured]] = {}
         self._attempts: dict[Any, _Attempt] = {}
         self._refused: dict[Any, CaptureError] = {}
         self._last: Captured | None = None
+        self._calls = 0
         self._lock = threading.Lock()
         self._running: int | None = None  # the thread that is inside
 
@@ -86,14 +92,26 @@ class CompiledStep:
         with self._lock:
             self._running = thread
             try:
-                call = Call(args, kwargs, (state.grad_enabled, get_default_dtype()))
-                for captured in self._variants.get(call.key, ()):
-                    if captured.guards.hold() and captured.fits(call):
-                        self._last = captured
-                        return captured.run(call)
-                return self._record(call, args, kwargs)
+                last = self._last
+                if last is not None and not kwargs and last.accepts is not None and not self.options.verify:
+                    arrays = last.accepts(args)
+                    if arrays is not None and last.guards.hold():
+                        frame = sys._getframe(1)
+                        return last.quick_results(last.quick_run(arrays, (frame.f_code, frame.f_lasti)))
+                return self._call(args, kwargs, Call(args, kwargs, (state.grad_enabled, get_default_dtype())))
             finally:
                 self._running = None
+
+    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any], call: Call) -> Any:
+        for captured in self._variants.get(call.key, ()):
+            if captured.guards.hold() and captured.fits(call):
+                self._last = captured
+                self._calls += 1
+                if self.options.verify and self._calls % self.options.verify == 0:
+                    exact = not self.options.fast and not self.options.threads
+                    return verified(captured, call, lambda: self.function(*args, **kwargs), exact, self._name)
+                return captured.run(call)
+        return self._record(call, args, kwargs)
 
     def _record(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         key = call.key
@@ -119,7 +137,7 @@ class CompiledStep:
             explained = compare(waiting.record, record)
             if not outcome.same(waiting.outcome):
                 raise Difference("they did not return the same.")
-            captured = Captured(record, call, outcome, arguments, self._name)
+            captured = Captured(record, call, outcome, arguments, self._name, self.options)
             if not explained and not _differ(waiting.call, call):
                 captured.examples = [array.copy() for array in call.arrays]
         except Difference as difference:
@@ -139,6 +157,18 @@ class CompiledStep:
 
 def _check_indices(record: Recorder) -> None:
     """Index arrays must reach their op as they are, or a replay could not exchange them."""
+    used = {id(value) for event in record.events if isinstance(event, Applied) for value in _operands(event)}
+    for value, site in record.indices:
+        if id(value) not in used and value.memory.kind != "state":
+            raise CaptureError(
+                f"the numbers of an index tensor of shape {value.shape} are looked at outside of the operations, and a "
+                f"replay would keep them.{at(site)}\n  Index by a tensor of indices that are not negative and in range, "
+                "or by slices; or leave this part out of the compiled step."
+            )
+
+
+def _operands(event: Applied) -> list[Value]:
+    return [*values_in(event.inputs), *values_in(tuple(event.params.values()))]
 
 
 def _differ(first: Call, second: Call) -> bool:
@@ -150,11 +180,69 @@ def _differ(first: Call, second: Call) -> bool:
 
 
 @overload
-def compile(model: Callable[..., Any], *, verify: int = 0) -> CompiledStep: ...
+def compile(
+    model: Callable[..., Any], *, fast: bool | None = None, threads: bool = True, verify: int = 0
+) -> CompiledStep: ...
 @overload
-def compile(model: None = None, *, verify: int = 0) -> Callable[[Callable[..., Any]], CompiledStep]: ...
-def compile(model: Callable[..., Any] | None = None, *, verify: int = 0) -> Any:
-    """Capture a step."""
+def compile(
+    model: None = None, *, fast: bool | None = None, threads: bool = True, verify: int = 0
+) -> Callable[[Callable[..., Any]], CompiledStep]: ...
+def compile(
+    model: Callable[..., Any] | None = None, *, fast: bool | None = None, threads: bool = True, verify: int = 0
+) -> Any:
+    """A function that is recorded at its first calls and replayed, without the engine, at later ones.
+
+    What a call does is a list of operations on arrays: those of the forward pass, of the derivative rules, of the
+    optimizer's update. The second call is recorded too, and where both did the same the list becomes a plan: what is
+    computed twice is computed once, results go into memory that is allocated once and shared over time, gradients
+    straight to where the optimizer reads them. Later calls run the plan. A whole training step (``zero_grad``, forward,
+    loss, ``backward``, clipping, ``optimizer.step``, ``scheduler.step``) can be compiled, and so can inference under
+    `no_grad`, `autograd.grad` and gradients of gradients. A call with other shapes, dtypes or other plain values gets a
+    plan of its own.
+
+    **What may change between calls**: the numbers in arguments that are Tensors or arrays, learning rates and step counts
+    of this package's optimizers, the generators that dropout draws from, parameters and state written in place
+    (``load_state_dict``, ``copy_``). Replaced parameters, ``train()`` and ``eval()``, ``requires_grad``, options of modules
+    and optimizers, and gradients that are there or not are noticed, and recorded anew.
+
+    **What a plan cannot see**: changes of Python variables and of other objects than the above, and what the step does
+    beside operations on Tensors: prints, appends, counters. ``verify`` looks for that.
+
+    A returned tensor is the caller's. A ``.grad`` shows memory that the next call overwrites. Returned tensors have no graph.
+    Calls of several threads wait for each other. While something observes the operations (`visualize.trace`,
+    ``detect_anomaly``), and inside another compiled step, the function runs as it is.
+
+    Args:
+        model: the function or module.
+        fast: put neighbouring operations into loops that numba compiles, once, and keeps on disk. By default, where it
+            is installed (``pip install "autograd_ff[fast]"``). It changes results by rounding, as ``threads`` does.
+        threads: run small matrix products on one BLAS thread, which other programs on the machine disturb less.
+        verify: every so many calls, run the function as it is and hold a replay on copies of the state to it; 0 for
+            never.
+
+    Returns:
+        The function, with two attributes more: ``source``, the plan as Python over NumPy, and ``plan``, the same as data,
+        which ``visualize.render`` draws.
+
+    Raises:
+        CaptureError: at one of the first calls, where a step cannot be replayed: a value leaves it for Python (``item()``,
+            ``if``), a shape depends on values (``x[mask]``), it does something else at each call.
+
+    >>> import autograd_ff as af
+    >>> w = af.tensor([1.0, 2.0], requires_grad=True)
+    >>> optimizer = af.optim.SGD([w], lr=0.1)
+    >>> @af.compile
+    ... def step(x):
+    ...     optimizer.zero_grad()
+    ...     loss = (w * x).sum()
+    ...     loss.backward()
+    ...     optimizer.step()
+    ...     return loss
+    >>> [round(step(af.tensor([1.0, 10.0])).item(), 1) for _ in range(4)]
+    [21.0, 10.9, 0.8, -9.3]
+    >>> len(step.plan.instructions) < 10
+    True
+    """
     if model is None:
-        return lambda function: compile(function, verify=verify)
-    return CompiledStep(model, verify)
+        return lambda function: compile(function, fast=fast, threads=threads, verify=verify)
+    return CompiledStep(model, Options(is_available() if fast is None else fast, threads, verify))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import weakref
+from collections.abc import Iterable
 from functools import partial
 from types import CodeType
 from typing import Any
@@ -86,6 +87,29 @@ def bump(*arrays: np.ndarray) -> None:
             spans.clear()
             spans[low, high] = newest
         spans[byte_bounds(array)] = (number, line)
+
+
+class Writer:
+    """`bump` for the same arrays again and again, which it looks up once."""
+
+    __slots__ = ("_arrays", "_writes")
+
+    def __init__(self, arrays: Iterable[np.ndarray]) -> None:
+        self._arrays = list(arrays)  # alive, so that their entries stay
+        bump(*self._arrays)
+        self._writes = [(_writes[id(owner_of(array))], byte_bounds(array)) for array in self._arrays]
+
+    def bump(self, line: tuple[CodeType, int] | None) -> None:
+        """Note that they have all just been written, by this line."""
+        global latest
+        latest = number = tick()
+        for entry, span in self._writes:
+            entry.count += 1
+            spans = entry.spans
+            if len(spans) >= _SPANS and span not in spans:
+                bump(*self._arrays)
+                return
+            spans[span] = (number, line)
 
 
 def version(array: np.ndarray) -> int:

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import apply_raw, here
+from ..engine import apply_raw, here, host
 from ..errors import OptimizerError
-from ..kernels.optimizers import adam_update, add_weight_decay, amsgrad_update
+from ..kernels.optimizers import adam_update, amsgrad_update
 from .flat import FlatBuffer
 from .optimizer import FlatOptimizer, check_hints, check_number
 
@@ -84,28 +84,34 @@ class Adam(FlatOptimizer):
             check_number(f"beta parameter at index {index}", beta, below=1.0)
         check_number("weight_decay value", group["weight_decay"])
 
+    def _course_options(self, group: dict[str, Any]) -> Any:
+        return group["amsgrad"], group["maximize"], group["decoupled_weight_decay"], not group["weight_decay"]
+
     def _update(self, buffer: FlatBuffer, gradients: list[np.ndarray | None], group: dict[str, Any]) -> None:
-        beta1, beta2 = map(float, group["betas"])
-        lr, decay = float(group["lr"]), float(group["weight_decay"])
-        decoupled = group["decoupled_weight_decay"]
-        moments: tuple[str, ...] = ("exp_avg", "exp_avg_sq")
-        op = adam_update
-        if group["amsgrad"]:
-            moments, op = self.moment_names, amsgrad_update
+        op, moments = (amsgrad_update, self.moment_names) if group["amsgrad"] else (adam_update, self.moment_names[:2])
         buffer.require(*moments)
-        take = 1 - beta1
         for first, last in buffer.runs(gradients, by_count=True):
             window = buffer.window(first, last)
-            param, grad = window["param"], window["grad"]
-            step = buffer.counts[first] + 1
-            # The kernel wants (1 - beta1) * g: gathering multiplies anyway, and so saves a pass.
-            self._gather(window, gradients[first:last], -take if group["maximize"] else take)
-            if decay and not decoupled:
-                apply_raw(add_weight_decay, (param, grad, window["scratch"]), {"factor": take * decay})
-            options = {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": float(group["eps"]), "step": step}
-            options["decay"] = lr * decay if decoupled else 0.0
-            apply_raw(op, (param, grad, *[window[name] for name in moments]), options)
-            buffer.counts[first:last] = [step] * (last - first)
+            options = host(self._advance, buffer, first, last, group)
+            arrays = (window["param"], *[window[name] for name in moments], window["scratch"], *gradients[first:last])
+            apply_raw(op, arrays, options)
+
+    @staticmethod
+    def _advance(buffer: FlatBuffer, first: int, last: int, group: dict[str, Any]) -> dict[str, Any]:
+        """Count a step, and give the numbers that it takes."""
+        beta1, beta2 = group["betas"]
+        lr, decay = float(group["lr"]), float(group["weight_decay"])
+        decoupled = group["decoupled_weight_decay"]
+        return {
+            "lr": lr,
+            "beta1": float(beta1),
+            "beta2": float(beta2),
+            "eps": float(group["eps"]),
+            "decay": lr * decay if decoupled else 0.0,
+            "weight_decay": 0.0 if decoupled else decay,
+            "maximize": bool(group["maximize"]),
+            "step": buffer.count(first, last),
+        }
 
 
 class AdamW(Adam):

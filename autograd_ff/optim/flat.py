@@ -40,13 +40,15 @@ class ParameterState:
 
 
 class FlatBuffer:
-    """Parameters of one dtype in one flat array, with flat arrays for their gradients and moments.
+    """Parameters of one dtype in one flat array, with flat arrays for their moments.
 
     `window` hands out what an update kernel works on: for a run of neighbouring parameters the slices of the flat
-    arrays, under the kernels' names ("param", "grad", "scratch" and those of the moments).
+    arrays, under the kernels' names ("param", "scratch" and those of the moments). Gradients stay where they are.
     """
 
-    __slots__ = ("_windows", "array", "bounds", "counts", "dtype", "grad", "moments", "params", "placed", "scratch")
+    __slots__ = (
+        "_windows", "array", "bounds", "counts", "dtype", "moments", "params", "pattern", "placed", "scratch",
+    )  # fmt: skip
 
     def __init__(self, params: Sequence[Any], dtype: np.dtype[Any]) -> None:
         self.params: list[Any] = list(params)  # None where one has moved out
@@ -56,10 +58,11 @@ class FlatBuffer:
             self.bounds.append(self.bounds[-1] + param.array.size)
         total = self.bounds[-1]
         self.array = np.empty(total, dtype)
-        self.grad = np.zeros(total, dtype)
-        self.scratch = np.empty(min(total, CHUNK_BYTES // dtype.itemsize), dtype)
+        self.scratch = np.empty((2, min(total, CHUNK_BYTES // dtype.itemsize)), dtype)
         self.moments: dict[str, np.ndarray] = {}
-        self.counts = [0] * len(params)
+        self.counts = [0] * len(params)  # of steps; written by `count` and `set_state` alone
+        # Which neighbours have taken equally many steps: True where all have, otherwise the places where it changes.
+        self.pattern: Any = True
         self._windows: dict[tuple[int, int], dict[str, np.ndarray]] = {}
         self.placed: list[np.ndarray] = []
         for position, param in enumerate(params):
@@ -86,7 +89,7 @@ class FlatBuffer:
             if len(self._windows) >= _WINDOWS:
                 self._windows.clear()
             span = slice(self.bounds[first], self.bounds[last])
-            window = {"param": self.array[span], "grad": self.grad[span], "scratch": self.scratch}
+            window = {"param": self.array[span], "scratch": self.scratch}
             window |= {name: flat[span] for name, flat in self.moments.items()}
             self._windows[first, last] = window
         return window
@@ -112,7 +115,7 @@ class FlatBuffer:
         """The longest runs of neighbours that have a gradient and, where ``by_count``, equal step counts."""
         counts, total = self.counts, len(gradients)
         whole = not any(gradient is None for gradient in gradients)
-        if whole and (not by_count or counts.count(counts[0]) == total):
+        if whole and (not by_count or self.pattern is True):
             yield 0, total
             return
         first = None
@@ -125,6 +128,24 @@ class FlatBuffer:
         if first is not None:
             yield first, total
 
+    def count(self, first: int, last: int) -> int:
+        """Count a step of the parameters from ``first`` up to but without ``last``, which have taken equally many."""
+        step = self.counts[first] + 1
+        self.counts[first:last] = [step] * (last - first)
+        if last - first < len(self.counts):
+            self._compare_counts()
+        return step
+
+    def count_each(self, first: int, last: int) -> None:
+        """Count a step of each of these parameters, whatever number it is of them."""
+        self.counts[first:last] = [count + 1 for count in self.counts[first:last]]
+        if last - first < len(self.counts):
+            self._compare_counts()
+
+    def _compare_counts(self) -> None:
+        counts = self.counts
+        self.pattern = tuple(at for at in range(1, len(counts)) if counts[at] != counts[at - 1]) or True
+
     def state(self, position: int) -> ParameterState:
         """A copy of what is kept for one parameter."""
         moments = {name: self.part(flat, position).copy() for name, flat in self.moments.items()}
@@ -132,7 +153,9 @@ class FlatBuffer:
 
     def set_state(self, position: int, state: ParameterState) -> None:
         """Take over what was kept for one parameter elsewhere; moments that the state does not name become zero."""
+        restructured()
         self.counts[position] = state.count
+        self._compare_counts()
         self.require(*state.moments)
         for name, flat in self.moments.items():
             apply_raw(write, (self.part(flat, position), np.asarray(state.moments.get(name, 0.0))))
@@ -165,6 +188,7 @@ class Layout:
         ``kept`` holds the state of parameters that are in no group at the moment: those that leave enter it, those that
         come take theirs from it.
         """
+        restructured()
         before = {
             id(param): (param, place, home)
             for param, place, home in zip(self.params, self.placed, self.homes, strict=True)

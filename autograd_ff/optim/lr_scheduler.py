@@ -8,12 +8,13 @@ the present one, so that several schedulers on one optimizer multiply, and a rat
 from __future__ import annotations
 
 import math
+import threading
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from typing import Any, SupportsFloat
 
-from ..engine import here, warn
+from ..engine import here, host, warn
 from ..errors import OptimizerError, StateDictError
 from .optimizer import Optimizer
 
@@ -21,6 +22,32 @@ __all__ = [
     "ConstantLR", "CosineAnnealingLR", "CosineAnnealingWarmRestarts", "ExponentialLR", "LRScheduler", "LambdaLR",
     "LinearLR", "MultiStepLR", "OneCycleLR", "ReduceLROnPlateau", "SequentialLR", "StepLR",
 ]  # fmt: skip
+
+
+class _Thread(threading.local):
+    acting = False
+
+
+_THREAD = _Thread()
+
+
+def _act(action: Callable[..., None], *arguments: Any) -> None:
+    """Do what a scheduler's step does as one action of Python's own, which a replayed step repeats (see `engine.host`).
+
+    A scheduler that another one calls is part of that one's action.
+    """
+    if _THREAD.acting:
+        action(*arguments)
+    else:
+        host(_outermost, action, *arguments)
+
+
+def _outermost(action: Callable[..., None], *arguments: Any) -> None:
+    _THREAD.acting = True
+    try:
+        action(*arguments)
+    finally:
+        _THREAD.acting = False
 
 
 class LRScheduler:
@@ -86,6 +113,9 @@ class LRScheduler:
 
     def step(self) -> None:
         """Go to the next epoch and set its learning rates. Call it after the optimizer's ``step``."""
+        _act(self._advance)
+
+    def _advance(self) -> None:
         if self._step_count == 1:
             self._warn_of_order()
         self._step_count += 1
@@ -490,6 +520,9 @@ class CosineAnnealingWarmRestarts(LRScheduler):
 
     def step(self, epoch: float | None = None) -> None:
         """Go to the next epoch, or to ``epoch``, which may be a fraction."""
+        _act(self._go_to, epoch)
+
+    def _go_to(self, epoch: float | None) -> None:
         if self._step_count == 1:
             self._warn_of_order()
         self._step_count += 1
@@ -521,7 +554,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         self.T_cur, self.T_i = epoch - start, length
 
     def _update_lr(self, epoch: int | None = None) -> None:
-        self.step(epoch)
+        self._go_to(epoch)
 
 
 class OneCycleLR(LRScheduler):
@@ -728,7 +761,9 @@ class ReduceLROnPlateau(LRScheduler):
 
     def step(self, metrics: SupportsFloat) -> None:  # type: ignore[override]
         """Note the metric of an epoch, and reduce the rates where it is time."""
-        current = float(metrics)
+        _act(self._note, float(metrics))
+
+    def _note(self, current: float) -> None:
         self.last_epoch += 1
         if self._is_better(current):
             self.best = current
@@ -835,6 +870,9 @@ class SequentialLR(LRScheduler):
 
     def step(self) -> None:
         """Go to the next epoch of the scheduler whose turn it is."""
+        _act(self._pass_on)
+
+    def _pass_on(self) -> None:
         self.last_epoch += 1
         turn = bisect_right(self._milestones, self.last_epoch)
         scheduler = self._schedulers[turn]

@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import TensorCore, apply_raw, enable_grad, here, touch, warn, wrap
+from ..engine import TensorCore, apply_raw, depend, enable_grad, here, host, restructured, touch, versions, warn, wrap
 from ..engine.core_ops import write
 from ..engine.node import Leaf
+from ..engine.subnormals import available as can_flush
+from ..engine.subnormals import set_flush
 from ..errors import DtypeError, OptimizerError, StateDictError
-from ..kernels.optimizers import gather_gradients
+from ..kernels.optimizers import flush_subnormals
 from .flat import FlatBuffer, Layout, ParameterState, check_apart
 
 __all__ = ["FlatOptimizer", "Optimizer"]
@@ -117,6 +119,7 @@ class Optimizer:
             group.setdefault(name, default)
         self._check_options(group)
         self.param_groups.append(group)
+        restructured()
 
     def _check_options(self, group: dict[str, Any]) -> None:
         """Raise where an option of a group cannot be worked with."""
@@ -131,6 +134,7 @@ class Optimizer:
         A parameter without a gradient is skipped by `step`; one with a gradient of zeros is not: its moments decay, and
         momentum and weight decay still move it.
         """
+        self._declare_options()
         for group in self.param_groups:
             for param in group["params"]:
                 touch(param, "write" if set_to_none else "read")
@@ -143,6 +147,17 @@ class Optimizer:
                         apply_raw(write, (gradient.array, np.zeros((), gradient.array.dtype)))
                     else:
                         gradient.array = np.zeros_like(gradient.array)
+
+    def _declare_options(self) -> None:
+        """Say that a step depends on all options, as one written outside of this package does: whoever replays it has
+        them as constants."""
+        depend(self._options)
+
+    def _options(self) -> Any:
+        return [
+            {key: _comparable(value) for key, value in group.items() if key not in ("params", "param_names")}
+            for group in self.param_groups
+        ]
 
     def step(self, closure: Closure | None = None) -> Any:
         """Update all parameters once."""
@@ -198,6 +213,7 @@ class Optimizer:
         # Keys that went through JSON are strings.
         states = {id(param): saved_state.get(index, saved_state.get(str(index))) for index, param in pairs}
         self._load_state(states)
+        restructured()
         for saved, group in zip(saved_groups, self.param_groups, strict=True):
             options = {key: deepcopy(value) for key, value in saved.items() if key != "params"}
             if "betas" in options:
@@ -261,11 +277,21 @@ def _snapshot(values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _comparable(value: Any) -> Any:
+    """An option as something that can be kept and compared later."""
+    if isinstance(value, (list, tuple)):
+        return tuple(_comparable(one) for one in value)
+    return value if value is None or isinstance(value, (int, float, str)) else id(value)
+
+
 class FlatOptimizer(Optimizer):
     """Base class of optimizers that update over flat buffers.
 
     A subclass names its moments in `moment_names` and writes `_update`, which runs kernels on the windows of a
     `FlatBuffer`. The parameters' memory moves when the optimizer is made (see `autograd_ff.optim.flat`).
+
+    A step is counted, and its learning rate looked up, by `autograd_ff.engine.host`; on which of its options the choice
+    of kernels depends, `_course_options` says. So a recorded step can be replayed with the rates of that time.
 
     >>> import autograd_ff as af
     >>> weight, bias = af.ones(2, 3, requires_grad=True), af.ones(2, requires_grad=True)
@@ -276,10 +302,16 @@ class FlatOptimizer(Optimizer):
 
     moment_names: tuple[str, ...] = ()
     counts_steps = True  # the state of a parameter has an entry "step"
+    # Where gradients stay zero, decaying moments become subnormal, and a step up to 24 times slower. With this on, they
+    # become zero instead: the processor does it while a step runs, or, where it cannot be told to, every so many steps
+    # the moments are looked through.
+    flushes_subnormals = True
+    _flush_interval = 64
 
     def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
         self.steps_taken = 0
         self._layouts: list[Layout] = []
+        self._settled = -1  # versions.structure when all layouts were last known to hold
         # The state of parameters that a user took out of all groups, until they come back.
         self._kept: dict[int, tuple[Any, ParameterState]] = {}
         super().__init__(params, defaults)
@@ -297,12 +329,9 @@ class FlatOptimizer(Optimizer):
     def _settle(self) -> list[Layout]:
         """The layouts of all groups, brought up to date."""
         layouts, groups = self._layouts, self.param_groups
-        if len(layouts) == len(groups):
-            for layout, group in zip(layouts, groups, strict=True):
-                if not layout.holds(group["params"]):
-                    break
-            else:
-                return layouts
+        if self._holds():
+            self._settled = versions.structure
+            return layouts
         check_apart(list(self._parameters()))
         while len(layouts) > len(groups):
             layouts.pop().settle([], self._kept)
@@ -316,7 +345,47 @@ class FlatOptimizer(Optimizer):
         for layout, group in zip(layouts, groups, strict=True):
             if not layout.holds(group["params"]):
                 layout.settle(group["params"], self._kept)
+        self._settled = versions.structure
         return layouts
+
+    def _holds(self) -> bool:
+        """Whether every parameter lies where it was laid."""
+        layouts, groups = self._layouts, self.param_groups
+        return len(layouts) == len(groups) and all(
+            layout.holds(group["params"]) for layout, group in zip(layouts, groups, strict=True)
+        )
+
+    def _course(self) -> Any:
+        """What decides which kernels a step runs on which memory, beside which parameters have a gradient.
+
+        Asked before every replay of a recorded step, so it looks for parameters that moved only if something did.
+        """
+        groups = self.param_groups
+        if self._settled != versions.structure:
+            if not self._holds():
+                return object()  # equal to nothing: the next step will move parameters
+            self._settled = versions.structure
+        elif len(groups) != len(self._layouts):
+            return object()
+        course: list[Any] = []
+        for layout, group in zip(self._layouts, groups):  # noqa: B905 (compared above; strict takes its time)
+            if len(group["params"]) != len(layout.params):
+                return object()
+            course.append(self._course_options(group))
+            for buffer in layout.buffers:
+                course.append(self._course_state(buffer))
+        return course
+
+    def _course_options(self, group: dict[str, Any]) -> Any:
+        """The options on which `_update` decides; by default all, so that none is taken for a constant unnoticed."""
+        return {key: _comparable(value) for key, value in group.items() if key not in ("params", "param_names")}
+
+    def _course_state(self, buffer: FlatBuffer) -> Any:
+        """What `_update` decides on in a buffer."""
+        return buffer.pattern
+
+    def _declare_options(self) -> None:
+        """Nothing: `step` says what it depends on."""
 
     def step(self, closure: Closure | None = None) -> Any:
         """Update all parameters that have a gradient, once.
@@ -334,26 +403,45 @@ class FlatOptimizer(Optimizer):
         if closure is not None:
             with enable_grad():
                 loss = closure()
+        layouts = self._settle()
+        depend(self._course)
         # All gradients are checked before the first parameter is written.
         work = [
             (buffer, buffer.gradients(), group)
-            for layout, group in zip(self._settle(), self.param_groups, strict=True)
+            for layout, group in zip(layouts, self.param_groups, strict=True)
             for buffer in layout.buffers
         ]
-        with np.errstate(all="ignore"):  # infinities and NaN take their course, as in PyTorch
-            for buffer, gradients, group in work:
-                self._update(buffer, gradients, group)
+        flushes = self.flushes_subnormals
+        before = set_flush(True) if flushes else False
+        try:
+            with np.errstate(all="ignore"):  # infinities and NaN take their course, as in PyTorch
+                for buffer, gradients, group in work:
+                    self._update(buffer, gradients, group)
+                if flushes and not can_flush():
+                    self._flush([buffer for buffer, _, _ in work])
+        finally:
+            if flushes:
+                set_flush(before)
+        host(self._count_step)
+        return loss
+
+    def _flush(self, buffers: list[FlatBuffer]) -> None:
+        options = host(self._flush_options)
+        for buffer in buffers:
+            for moment in buffer.moments.values():
+                apply_raw(flush_subnormals, (moment,), options)
+
+    def _flush_options(self) -> dict[str, Any]:
+        assert self.steps_taken is not None
+        return {"due": self.steps_taken % self._flush_interval == self._flush_interval - 1}
+
+    def _count_step(self) -> None:
         assert self.steps_taken is not None
         self.steps_taken += 1
-        return loss
 
     def _update(self, buffer: FlatBuffer, gradients: list[np.ndarray | None], group: dict[str, Any]) -> None:
         """Update the parameters of one buffer that have a gradient."""
         raise NotImplementedError
-
-    @staticmethod
-    def _gather(window: dict[str, np.ndarray], gradients: list[Any], scale: float) -> None:
-        apply_raw(gather_gradients, (window["grad"], *gradients), {"scale": scale})
 
     # ---------------------------------------------------------------- state
 
@@ -430,7 +518,7 @@ class FlatOptimizer(Optimizer):
     # ---------------------------------------------------------------- copying
 
     def __getstate__(self) -> dict[str, Any]:
-        attributes = {key: value for key, value in self.__dict__.items() if key not in ("_layouts", "_kept")}
+        attributes = {key: value for key, value in self.__dict__.items() if key not in ("_layouts", "_kept", "_settled")}
         attributes["_saved"] = [
             [None if home is None else home[0].state(home[1]) for home in layout.homes] for layout in self._layouts
         ]
@@ -440,7 +528,7 @@ class FlatOptimizer(Optimizer):
         attributes = dict(attributes)
         saved = attributes.pop("_saved")
         self.__dict__.update(attributes)
-        self._layouts, self._kept = [], {}
+        self._layouts, self._kept, self._settled = [], {}, -1
         for layout, states in zip(self._settle(), saved, strict=True):
             for home, state in zip(layout.homes, states, strict=True):
                 if home is not None and state is not None and state.count:

@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import apply_raw
+from ..engine import apply_raw, host
 from ..kernels.optimizers import (
-    add_weight_decay,
     rmsprop_centered_momentum_update,
     rmsprop_centered_update,
     rmsprop_momentum_update,
@@ -91,19 +90,32 @@ class RMSprop(FlatOptimizer):
         check_number("weight_decay value", group["weight_decay"])
         check_number("alpha value", group["alpha"])
 
+    def _course_options(self, group: dict[str, Any]) -> Any:
+        return group["centered"], group["momentum"] > 0, group["maximize"], not group["weight_decay"]
+
+    def _course_state(self, buffer: FlatBuffer) -> Any:
+        return None
+
     def _update(self, buffer: FlatBuffer, gradients: list[np.ndarray | None], group: dict[str, Any]) -> None:
-        lr, alpha, momentum = float(group["lr"]), float(group["alpha"]), float(group["momentum"])
-        decay = float(group["weight_decay"])
-        op, moments = _KERNELS[bool(group["centered"]), momentum > 0]
-        options = {"lr": lr, "alpha": alpha, "eps": float(group["eps"])}
-        if momentum > 0:
-            options["momentum"] = momentum
+        op, moments = _KERNELS[bool(group["centered"]), group["momentum"] > 0]
         buffer.require(*moments)
         for first, last in buffer.runs(gradients, by_count=False):
             window = buffer.window(first, last)
-            param, grad, scratch = window["param"], window["grad"], window["scratch"]
-            self._gather(window, gradients[first:last], -1.0 if group["maximize"] else 1.0)
-            if decay:
-                apply_raw(add_weight_decay, (param, grad, scratch), {"factor": decay})
-            apply_raw(op, (param, grad, scratch, *[window[name] for name in moments]), options)
-            buffer.counts[first:last] = [count + 1 for count in buffer.counts[first:last]]
+            options = host(self._advance, buffer, first, last, group)
+            arrays = (window["param"], *[window[name] for name in moments], window["scratch"], *gradients[first:last])
+            apply_raw(op, arrays, options)
+
+    @staticmethod
+    def _advance(buffer: FlatBuffer, first: int, last: int, group: dict[str, Any]) -> dict[str, Any]:
+        """Count a step, and give the numbers that it takes."""
+        buffer.count_each(first, last)
+        options = {
+            "lr": float(group["lr"]),
+            "alpha": float(group["alpha"]),
+            "eps": float(group["eps"]),
+            "weight_decay": float(group["weight_decay"]),
+            "maximize": bool(group["maximize"]),
+        }
+        if group["momentum"] > 0:
+            options["momentum"] = float(group["momentum"])
+        return options

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import apply_raw, here
+from ..engine import apply_raw, here, host
 from ..errors import OptimizerError
-from ..kernels.optimizers import add_weight_decay, momentum_start, momentum_update, sgd_update
+from ..kernels.optimizers import momentum_start, momentum_update, sgd_update
 from .flat import FlatBuffer
 from .optimizer import FlatOptimizer, check_hints, check_number
 
@@ -79,27 +79,37 @@ class SGD(FlatOptimizer):
                 f"momentum={group['momentum']} and dampening={group['dampening']}.{here()}"
             )
 
+    def _course_options(self, group: dict[str, Any]) -> Any:
+        momentum = group["momentum"] != 0
+        return momentum, group["dampening"], group["nesterov"], group["maximize"], not group["weight_decay"]
+
+    def _course_state(self, buffer: FlatBuffer) -> Any:
+        return buffer.pattern, buffer.counts[0]
+
     def _update(self, buffer: FlatBuffer, gradients: list[np.ndarray | None], group: dict[str, Any]) -> None:
-        lr, momentum, decay = float(group["lr"]), float(group["momentum"]), float(group["weight_decay"])
-        sign = -1.0 if group["maximize"] else 1.0
-        if momentum:
-            buffer.require("momentum_buffer")
-        for first, last in buffer.runs(gradients, by_count=momentum != 0):
+        moments = ("momentum_buffer",) if group["momentum"] else ()
+        buffer.require(*moments)
+        for first, last in buffer.runs(gradients, by_count=bool(moments)):
             window = buffer.window(first, last)
-            param, grad = window["param"], window["grad"]
-            # Gathering multiplies anyway: without momentum the learning rate can go in there, which saves a pass.
-            scale = sign if momentum else -lr * sign
-            self._gather(window, gradients[first:last], scale)
-            if decay:
-                factor = decay if momentum else -lr * decay
-                apply_raw(add_weight_decay, (param, grad, window["scratch"]), {"factor": factor})
-            if not momentum:
-                apply_raw(sgd_update, (param, grad))
-                continue
-            arrays = (param, grad, window["momentum_buffer"])
-            options = {"lr": lr, "momentum": momentum, "nesterov": bool(group["nesterov"])}
+            arrays = (window["param"], *[window[name] for name in moments], window["scratch"], *gradients[first:last])
+            op: Any = sgd_update
+            if moments:  # the count says whether there is a buffer, and is not PyTorch's to know
+                op = momentum_update if buffer.counts[first] else momentum_start
+            apply_raw(op, arrays, host(self._advance, buffer, first, last, group))
+
+    @staticmethod
+    def _advance(buffer: FlatBuffer, first: int, last: int, group: dict[str, Any]) -> dict[str, Any]:
+        """Note that there is a momentum buffer from now on, and give the numbers that the step takes."""
+        options = {
+            "lr": float(group["lr"]),
+            "weight_decay": float(group["weight_decay"]),
+            "maximize": bool(group["maximize"]),
+        }
+        momentum = float(group["momentum"])
+        if momentum:
+            options |= {"momentum": momentum, "nesterov": bool(group["nesterov"])}
             if buffer.counts[first]:
-                apply_raw(momentum_update, arrays, {**options, "dampening": float(group["dampening"])})
-            else:  # the count says whether there is a buffer, and is not PyTorch's to know
-                apply_raw(momentum_start, arrays, options)
-                buffer.counts[first:last] = [1] * (last - first)
+                options["dampening"] = float(group["dampening"])
+            else:
+                buffer.count(first, last)
+        return options

@@ -15,6 +15,7 @@ import sys
 import tempfile
 from importlib import metadata
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -73,18 +74,26 @@ def _execute(source: str, key: str) -> dict[str, Any]:
     path = _written(source, name)
     file = str(path) if path is not None else f"<{name}>"
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
-    module: dict[str, Any] = {"__name__": name, "__file__": file, "CACHE": path is not None}
     # What is executed is the source that was made here, whatever the file holds: numba wants to know it for its cache.
     code = compile(source, file, "exec")
-    try:
-        exec(code, module)
-    except Exception:
-        if path is None:
-            raise
-        # Machine code that cannot be read, from a crash or another machine: without the cache, it is made anew.
-        module = {"__name__": name, "__file__": file, "CACHE": False}
-        exec(code, module)
-    return module
+    for cached in (True, True, False) if path is not None else (False,):
+        module = ModuleType(name)
+        module.__dict__.update(__file__=file, CACHE=cached)
+        sys.modules[name] = module  # machine code that is loaded looks for its module by name
+        try:
+            exec(code, module.__dict__)
+            break
+        except Exception:
+            if path is None or not cached:
+                raise
+            _discard(path)  # machine code that cannot be read: cut off by a crash, say
+    return module.__dict__
+
+
+def _discard(path: Path) -> None:
+    for file in (path.parent / "__pycache__").glob(f"{path.stem}.*"):
+        with contextlib.suppress(OSError):
+            file.unlink()
 
 
 def _written(source: str, name: str) -> Path | None:

@@ -112,12 +112,9 @@ def is_supported(step: Step) -> bool:
     if output.dtype not in READ or any(isinstance(one, (Operand, Runtime)) for one in step.params.values()):
         return False
     dtype = compute_type(step)
-    if found.kind == "truth":
-        pass
-    elif dtype == BOOL:
-        if found.kind not in ("output", "compare", "bits"):
-            return False
-    elif dtype not in COMPUTED or (found.floats and dtype.kind != "f"):
+    if found.floats and dtype.kind != "f":
+        return False
+    if dtype not in COMPUTED and not (dtype == BOOL and found.kind in ("output", "compare", "bits", "truth")):
         return False
     result = BOOL if found.kind in ("compare", "truth") else dtype
     if result.kind == "f" and output.dtype.kind in "iu":

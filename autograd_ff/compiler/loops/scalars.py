@@ -32,6 +32,9 @@ HALF_SHIFT = np.int32(1)
 MANTISSA = np.int32(0x007FFFFF)
 ONE_BITS = np.int32(0x3F800000)
 ROOT_HALF_BITS = np.int32(0x3F3504F3)
+# What is smaller than the key of every number of a row, shifts and masks for the keys.
+LOWEST_32, SIGN_SHIFT_32, BELOW_SIGN_32 = np.int32(-(2**31)), np.int32(31), np.int32(2**31 - 1)
+LOWEST_64, SIGN_SHIFT_64, BELOW_SIGN_64 = np.int64(-(2**63)), np.int64(63), np.int64(2**63 - 1)
 ZERO, HALF, ONE, TWO = F(0.0), F(0.5), F(1.0), F(2.0)
 INFINITE, NOT_A_NUMBER = F(np.inf), F(np.nan)
 TINY, TWO_23, TWENTY_THREE = F(1.17549435e-38), F(8388608.0), F(23.0)
@@ -143,16 +146,19 @@ def gelu_slope_f32(x: Any) -> Any:
     return near * (exp_f32((near * near) * MINUS_HALF) * DENSITY_SCALE) + cdf
 
 
-def rounded_product(x: Any, y: Any) -> Any:
-    """A product that no addition after it is fused with."""
-    return x * y
-
-
 def sum_line(p: Any, start: Any, step: Any, count: Any, zero: Any) -> Any:
     """Σ p[start + k step]. The order of the additions is left open, so that several go on at once."""
     total = zero
     for k in range(count):
         total += p[start + k * step]
+    return total
+
+
+def wide_sum_line(p: Any, start: Any, step: Any, count: Any) -> Any:
+    """The same in float64, whatever the numbers are: for sums whose precision is all that they are about."""
+    total = 0.0
+    for k in range(count):
+        total += np.float64(p[start + k * step])
     return total
 
 
@@ -172,17 +178,52 @@ def squares_line(p: Any, start: Any, step: Any, count: Any, middle: Any, zero: A
     return total
 
 
-def max_line(p: Any, start: Any, step: Any, count: Any, lowest: Any) -> Any:
-    """The largest number of a line, NaN left out."""
-    top = lowest
+def max_line_f32(p: Any, start: Any, step: Any, count: Any) -> Any:
+    """The largest number of a line. Only NaN of positive sign counts as larger than infinity, others are left out.
+
+    The bits of a float, those but the sign turned over where it is negative, are whole numbers in the same order, and
+    the largest of whole numbers is a reduction that LLVM does in any order without leave.
+    """
+    top = LOWEST_32
     for k in range(count):
-        x = p[start + k * step]
-        top = x if x > top else top
-    return top
+        bits = np.float32(p[start + k * step]).view(np.int32)
+        key = np.int32(bits ^ np.int32(np.int32(bits >> SIGN_SHIFT_32) & BELOW_SIGN_32))
+        top = key if key > top else top
+    return np.int32(top ^ np.int32(np.int32(top >> SIGN_SHIFT_32) & BELOW_SIGN_32)).view(np.float32)
 
 
-# What fuses and reorders: sums in any order are sums, and everything else keeps its order.
-_DECORATORS = {"rounded_product": "exact", "sum_line": "summing", "dot_line": "summing", "squares_line": "summing"}
+def max_line_f64(p: Any, start: Any, step: Any, count: Any) -> Any:
+    top = LOWEST_64
+    for k in range(count):
+        bits = np.float64(p[start + k * step]).view(np.int64)
+        key = bits ^ ((bits >> SIGN_SHIFT_64) & BELOW_SIGN_64)
+        top = key if key > top else top
+    return np.int64(top ^ ((top >> SIGN_SHIFT_64) & BELOW_SIGN_64)).view(np.float64)
+
+
+def norm_sums(g: Any, begin: Any, p: Any, start: Any, count: Any, middle: Any, zero: Any) -> Any:
+    """Σ g and Σ g (x - middle), of lines that lie in one piece."""
+    total, along = zero, zero
+    for k in range(count):
+        total += g[begin + k]
+        along += g[begin + k] * (p[start + k] - middle)
+    return total, along
+
+
+def weighted_norm_sums(
+    g: Any, begin: Any, p: Any, start: Any, w: Any, first: Any, count: Any, middle: Any, zero: Any
+) -> Any:
+    """Σ g w and Σ g w (x - middle)."""
+    total, along = zero, zero
+    for k in range(count):
+        h = g[begin + k] * w[first + k]
+        total += h
+        along += h * (p[start + k] - middle)
+    return total, along
+
+
+# What may be computed in any order.
+_SUMS = ("sum_line", "wide_sum_line", "dot_line", "squares_line", "norm_sums", "weighted_norm_sums")
 _NAMES = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
 
 
@@ -213,10 +254,9 @@ def source(names: set[str]) -> str:
 
 
 def _literal(number: np.generic) -> str:
-    value = number.item()
-    return f"np.{value!r}" if value != value or value in (np.inf, -np.inf) else repr(value)
+    return repr(number.item()).replace("inf", "np.inf").replace("nan", "np.nan")
 
 
 def _code(function: Any) -> str:
     text = inspect.getsource(function).replace(": Any", "").replace(" -> Any", "")
-    return f"@{_DECORATORS.get(function.__name__, 'helper')}\n{text.rstrip()}"
+    return f"@{'summing' if function.__name__ in _SUMS else 'helper'}\n{text.rstrip()}"

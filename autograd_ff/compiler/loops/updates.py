@@ -1,4 +1,7 @@
-"""The optimizers' updates, each in one pass over its flat arrays. The formulas are those of `kernels.optimizers`."""
+"""The optimizers' updates, each in one pass over its flat arrays.
+
+The formulas are those of `kernels.optimizers`, in the same order, so that both give the same bits.
+"""
 
 from __future__ import annotations
 
@@ -145,8 +148,9 @@ def _adam(u: _Update, g: str, p: str, m: str, v: str, largest: str = "") -> list
     g = u.gradient(g, p)
     if u.given("decay"):
         p = u.let(f"{p} * {u.scalar('1 - decay')}")
-    m = u.let(f"{m} * {u.scalar('beta1')} + {g} * {u.scalar('1 - beta1')}")
-    v = u.let(f"{v} * {u.scalar('beta2')} + {g} * {g} * {u.scalar('1 - beta2')}")
+    taken = u.let(f"{g} * {u.scalar('1 - beta1')}")
+    m = u.let(f"{m} * {u.scalar('beta1')} + {taken}")
+    v = u.let(f"{v} * {u.scalar('beta2')} + ({taken} * {taken}) * {u.scalar('(1 - beta2) / (1 - beta1) ** 2')}")
     root = v
     if largest:
         root = largest = u.let(f"{largest} if ({largest} >= {v}) | ({largest} != {largest}) else {v}")
@@ -158,14 +162,11 @@ def _adam(u: _Update, g: str, p: str, m: str, v: str, largest: str = "") -> list
 
 def _rmsprop(u: _Update, g: str, p: str, v: str, mean: str = "", buffer: str = "") -> list[str]:
     g = u.gradient(g, p)
-    # A small difference of large numbers follows where `mean` is given: its parts are rounded just as NumPy rounds them.
-    product = u.block.program.helper("rounded_product")
-    square = u.let(f"{product}({product}({g}, {g}), {u.scalar('1 - alpha')})")
-    v = u.let(f"{product}({v}, {u.scalar('alpha')}) + {square}")
+    v = u.let(f"{v} * {u.scalar('alpha')} + ({g} * {g}) * {u.scalar('1 - alpha')}")
     below = v
     if mean:
-        mean = u.let(f"{mean} + {product}({g} - {mean}, {u.scalar('1 - alpha')})")
-        below = u.let(f"{v} - {product}({mean}, {mean})")
+        mean = u.let(f"{mean} + ({g} - {mean}) * {u.scalar('1 - alpha')}")
+        below = u.let(f"{v} - {mean} * {mean}")
     step = u.let(f"{g} / ({u.let(f'np.sqrt({below})')} + {u.scalar('eps')})")
     if buffer:
         buffer = u.let(f"{buffer} * {u.scalar('momentum')} + {step}")

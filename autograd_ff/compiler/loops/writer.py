@@ -79,9 +79,9 @@ class Program:
             text = repr(int(value))
         else:
             value = float(dtype.type(value))
-            text = repr(value) if np.isfinite(value) else f"np.{value!r}"
-        if dtype == F64 and text[:3] != "np.":
-            return text if value >= 0 and text[0] != "-" else f"({text})"
+            text = repr(value).replace("inf", "np.inf").replace("nan", "np.nan")
+        if dtype == F64 and np.isfinite(value):
+            return f"({text})" if text[0] == "-" else text
         if dtype == np.int64:
             return f"({text})" if text[0] == "-" else text
         return self.constants.setdefault((dtype.name, text), f"C{len(self.constants)}")
@@ -108,6 +108,8 @@ class Block:
 
     def let(self, expression: str, dtype: np.dtype[Any], level: int) -> Number:
         """A register that holds the value of an expression."""
+        if expression[:1] == "v" and expression[1:].isdigit():
+            return Number(expression, dtype, level)
         key = (expression, dtype, level)
         found = self._known.get(key)
         if found is None:

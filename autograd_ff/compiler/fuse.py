@@ -1,0 +1,147 @@
+"""Neighbouring instructions as one compiled loop each (numba, the ``fast`` extra)."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any
+
+from .loops import Operand, Runtime, Step, build, supports
+from .plan import Instruction, values_in
+from .values import Memory, Value
+
+__all__ = ["fuse", "is_available"]
+
+
+def is_available() -> bool:
+    """Whether the ``fast`` extra is installed."""
+    return importlib.util.find_spec("numba") is not None
+
+
+def fuse(instructions: list[Instruction], wanted: list[Value]) -> list[Instruction]:
+    """Put runs of instructions that have loops into kernels."""
+    readers = _readers(instructions, wanted)
+    fused: list[Instruction] = []
+    run: list[tuple[Instruction, Step]] = []
+    deferred: list[Instruction] = []  # actions, which touch no array, and so may come after the run
+
+    def close() -> None:
+        fused.extend(_kernel(run, readers) if _is_worth(run) else [one for one, _ in run])
+        fused.extend(deferred)
+        run.clear()
+        deferred.clear()
+
+    for one in instructions:
+        if one.form == "action":
+            assert one.runtime is not None
+            if one.runtime.result is None:
+                deferred.append(one)
+            else:  # numbers that the run may need; other actions before it must have been done
+                if deferred:
+                    close()
+                fused.append(one)
+            continue
+        step = _as_step(one)
+        if step is None or not supports(step):
+            close()
+            fused.append(one)
+        else:
+            run.append((one, step))
+    close()
+    return fused
+
+
+def _readers(instructions: list[Instruction], wanted: list[Value]) -> dict[Memory, set[int]]:
+    """Which instructions use each memory."""
+    found: dict[Memory, set[int]] = {}
+    for one in instructions:
+        for value in (*one.reads, *one.made, *one.writes):
+            found.setdefault(value.memory, set()).add(id(one))
+    for value in wanted:
+        found.setdefault(value.memory, set()).add(0)
+    return found
+
+
+def _is_worth(run: list[tuple[Instruction, Step]]) -> bool:
+    """Whether a kernel saves anything: a single pass that NumPy does in one call, too, it does not."""
+    return len(run) > 1 or any(one.form != "out" and one.name not in ("copy", "relu", "write") for one, _ in run)
+
+
+def _as_step(one: Instruction) -> Step | None:
+    inputs = tuple(_operand(value) for value in one.inputs)
+    outputs = tuple(_operand(value) for value in (one.outputs or one.writes))
+    if one.form == "view" or any(True for value in one.params.values() for _ in values_in(value)):
+        return None
+    params = dict(one.params)
+    if one.runtime is not None:
+        params = {
+            key: value if isinstance(value, bool) else Runtime(str(id(one.runtime)), key)
+            for key, value in one.runtime.result.items()
+        }
+    name = one.name
+    if name == "copy" and inputs[0].dtype != outputs[0].dtype:
+        name, params = "cast", {"dtype": outputs[0].dtype}
+    if name == "relu":
+        params = {}
+    return Step(name, inputs, outputs, params)
+
+
+def _operand(value: Any) -> Any:
+    if not isinstance(value, Value):
+        return value
+    memory = value.memory
+    name = f"{memory.number}_{hash(value.geometry) & 0xFFFFFFFF:x}"
+    return Operand(name, value.shape, value.dtype, value.strides, f"m{memory.number}", value.offset)
+
+
+def _kernel(run: list[tuple[Instruction, Step]], readers: dict[Memory, set[int]]) -> list[Instruction]:
+    members = {id(one) for one, _ in run}
+    values: dict[str, Value] = {}
+    inner: set[str] = set()
+    for one, _ in run:
+        for value in (*one.reads, *one.made, *one.writes):
+            name = _operand(value).name
+            values.setdefault(name, value)
+            if value.memory.kind == "internal" and not value.memory.kept and readers[value.memory] <= members:
+                inner.add(name)
+    # Names by position, so that equal runs have equal sources, which are compiled once.
+    order = {name: f"v{at}" for at, name in enumerate(values)}
+    memories = {memory: f"m{at}" for at, memory in enumerate(dict.fromkeys(value.memory for value in values.values()))}
+    actions = list(dict.fromkeys(one.runtime for one, _ in run if one.runtime is not None))
+    sources = {str(id(action)): str(at) for at, action in enumerate(actions)}
+
+    def rename(thing: Any) -> Any:
+        if isinstance(thing, Runtime):
+            return Runtime(sources[thing.name], thing.key)
+        if not isinstance(thing, Operand):
+            return thing
+        memory = memories[values[thing.name].memory]
+        return Operand(order[thing.name], thing.shape, thing.dtype, thing.strides, memory, thing.offset)
+
+    steps = [
+        Step(
+            step.op,
+            tuple(map(rename, step.inputs)),
+            tuple(map(rename, step.outputs)),
+            {key: rename(value) for key, value in step.params.items()},
+        )
+        for _, step in run
+    ]
+    kernel = build(steps, {order[name] for name in inner})
+    by_order = {order[name]: value for name, value in values.items()}
+    arguments = tuple(by_order[operand.name] for operand in kernel.arguments)
+    made = {value.memory for one, _ in run for value in (*one.made, *one.writes)}
+    mine = [value for value in arguments if value.memory in made]
+    return [
+        Instruction(
+            " + ".join(dict.fromkeys(one.name for one, _ in run)),
+            "kernel",
+            kernel,  # type: ignore[arg-type]
+            inputs=arguments,
+            outputs=tuple(value for value in mine if value.memory.kind == "internal"),
+            params={"numbers": [(actions[int(one.name)], one.key) for one in kernel.runtime]},
+            site=run[0][0].site,
+            writes=tuple(value for value in mine if value.memory.kind != "internal"),
+            pure=False,
+            updates=any(one.updates for one, _ in run),
+        )
+    ]
