@@ -36,7 +36,10 @@ def build(record: Recorder, arguments: list[Value], results: dict[int, Value], f
     instructions = share(instructions, wanted)
     instructions = drop_copies(instructions, wanted, shown)
     blocks = lay_out_gradients(instructions, shown, len(record.memories))
+    named = {(value.memory, value.geometry): value.name for value in shown if value.name}
     for one in instructions:
+        for value in one.made:
+            value.name = named.get((value.memory, value.geometry), value.name)
         if one.updates:
             one.inputs = join_neighbours(one.inputs)
     if fast:

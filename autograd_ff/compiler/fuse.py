@@ -78,10 +78,13 @@ def _as_step(one: Instruction) -> Step | None:
             for key, value in one.runtime.result.items()
         }
     name = one.name
-    if name == "copy" and inputs[0].dtype != outputs[0].dtype:
-        name, params = "cast", {"dtype": outputs[0].dtype}
+    if name == "copy":
+        same = inputs[0].dtype == outputs[0].dtype
+        name, params = ("copy", {}) if same else ("cast", {"dtype": outputs[0].dtype})
+        if inputs[0].shape != outputs[0].shape:
+            return None
     if name == "relu":
-        params = {}
+        inputs = inputs[:1]  # its ufunc takes the limits, too
     return Step(name, inputs, outputs, params)
 
 

@@ -119,13 +119,18 @@ def _ufunc(event: Applied, function: Any, inputs: tuple[Any, ...], output: Any, 
 
 
 def _copied(event: Applied, source: Any, target: Any) -> Instruction:
-    return _instruction(event, "into", _copy_into, inputs=(source,), outputs=(target,), name="copy", elementwise=True)
+    function, params = np.copyto, {}
+    if not np.can_cast(source.dtype, target.dtype, "same_kind"):
+        params = {"casting": "unsafe"}
+    if source.shape != target.shape:
+        function = _copy_reshaped
+    return _instruction(
+        event, "into", function, inputs=(source,), outputs=(target,), params=params, name="copy", elementwise=True
+    )
 
 
-def _copy_into(out: np.ndarray, source: Any) -> None:
-    if out.shape != source.shape:
-        source = source.reshape(out.shape)
-    np.copyto(out, source, casting="unsafe")
+def _copy_reshaped(out: np.ndarray, source: np.ndarray) -> None:
+    np.copyto(out, source.reshape(out.shape))
 
 
 def lowering(*names: str) -> Callable[[Lowering], Lowering]:
@@ -148,20 +153,14 @@ def _copy(views: Views, event: Applied) -> list[Instruction]:
 # ---------------------------------------------------------------- elementwise
 
 
-def _clip_into(out: np.ndarray, x: np.ndarray, low: float, high: float) -> None:
-    x.clip(low, high, out=out)
+# The ufunc behind ``x.clip``, without the Python of the method; NumPy has no public name for it.
+_clip = np._core.umath.clip  # type: ignore[attr-defined]
 
 
 @lowering("relu")
 def _relu(views: Views, event: Applied) -> list[Instruction] | None:
     (x,) = event.inputs
-    if x.dtype.kind != "f":
-        return None
-    return [
-        _instruction(
-            event, "into", _clip_into, outputs=event.outputs, params={"low": 0, "high": math.inf}, elementwise=True
-        )
-    ]
+    return [_ufunc(event, _clip, (x, 0.0, math.inf), event.outputs[0])] if x.dtype.kind == "f" else None
 
 
 @lowering("power_scalar")

@@ -51,7 +51,7 @@ class Nest:
 
     shape: tuple[int, ...]
     assigns: list[Assign] = field(default_factory=list)
-    loads: set[str] = field(default_factory=set)  # names of operands that are read from memory
+    loads: list[Part] = field(default_factory=list)  # what is read from memory
 
     def add(self, assign: Assign) -> bool:
         """Take an assignment in, if each element then still sees what it would see one after the other."""
@@ -60,7 +60,7 @@ class Nest:
         written = [part for one in self.assigns if not one.combine for part in one.writes]
         for read in assign.parts:
             if not any(read.same_elements(one) for one in written):
-                self.loads.add(read.operand.name)
+                self.loads.append(read)
         self.assigns.append(assign)
         return True
 
@@ -80,8 +80,8 @@ class Nest:
                 return False
         return True
 
-    def emit(self, program: Program, stored: Callable[[str], bool]) -> None:
-        """Write the loops. ``stored`` says whether an operand has memory."""
+    def emit(self, program: Program, stored: Callable[[Part], bool]) -> None:
+        """Write the loops. ``stored`` says whether what is written goes to memory."""
         totals = [one for one in self.assigns if one.combine]
         everything = [part for one in self.assigns for part in (*one.parts, *one.writes)]
         order = loop_order(self.shape, [list(one.strides) for one in everything], self._leading())
@@ -110,7 +110,7 @@ class Nest:
                     block.forget()
                     continue
                 registers[_key(part, strides)] = number
-                if stored(part.operand.name):
+                if stored(part):
                     block.store(program.pointer(part.operand), index(part, strides), number)
         if blocks:
             self._emit_blocks(program, block, totals, sizes, strides_of)
@@ -185,9 +185,7 @@ def _start(program: Program, part: Part, sizes: list[int], strides: list[int], v
     program.lines.append(f"{indent}{program.pointer(part.operand)}[{place}] = {program.constant(value, part.dtype)}")
 
 
-def loop_order(
-    shape: Sequence[int], strides: list[list[int]], leading: Sequence[int]
-) -> list[tuple[int, list[int]]]:
+def loop_order(shape: Sequence[int], strides: list[list[int]], leading: Sequence[int]) -> list[tuple[int, list[int]]]:
     """Loops from the outermost in: (size, the stride of each operand). Loops that are one in memory become one.
 
     >>> loop_order((2, 3), [[12, 4], [12, 4]], (12, 4))
@@ -205,4 +203,3 @@ def loop_order(
         else:
             loops.append((size, steps))
     return loops
-

@@ -26,7 +26,9 @@ class Product:
         size = out.dtype.itemsize
         unit = [stride == size or side == 1 for stride, side in zip(out.strides, out.shape, strict=True)]
         if bias is None and unit[0] and not unit[1]:  # outᵀ = rightᵀ leftᵀ, whose rows lie in one piece
-            out, left, right = (Part(one.operand, one.shape[::-1], one.strides[::-1], one.start) for one in (out, right, left))
+            out, left, right = (
+                Part(one.operand, one.shape[::-1], one.strides[::-1], one.start) for one in (out, right, left)
+            )
         (rows, inner), columns = left.shape, right.shape[1]
         target, first, second = (program.pointer(one.operand) for one in (out, left, right))
 
@@ -39,9 +41,15 @@ class Product:
 
         lines = program.lines
         zero = program.constant(0, out.dtype)
-        add = f" + {program.pointer(bias.operand)}[{at(Part(bias.operand, (1, columns), (0, *bias.strides)), '', 'j')}]" if bias else ""
+        add = (
+            f" + {program.pointer(bias.operand)}[{at(Part(bias.operand, (1, columns), (0, *bias.strides)), '', 'j')}]"
+            if bias
+            else ""
+        )
         lines.append(f"    for i in range({rows}):")
-        if not inner or (right.strides[0] == size and right.strides[1] != size and left.strides[1] == size and inner > 1):
+        if not inner or (
+            right.strides[0] == size and right.strides[1] != size and left.strides[1] == size and inner > 1
+        ):
             line = program.helper("dot_line")
             lines.append(f"        for j in range({columns}):")
             lines.append(

@@ -193,7 +193,7 @@ def _entropy(step: Step) -> Region:
 
 def _entropy_backward_is_supported(step: Step) -> bool:
     g, logits, target, logsumexp = step.inputs
-    if not (isinstance(g, Operand) or isinstance(g, (int, float))):
+    if not isinstance(g, (Operand, int, float)):
         return False
     return (
         _floats(logits, logsumexp, step.outputs[0], *([g] if isinstance(g, Operand) else []))
@@ -434,7 +434,10 @@ def _norm_backward(step: Step) -> Region:
             value = f"{up}[{g.at('i', 'j')}]"
             if scaled:
                 value = f"{value} * ({source}[{x.at('i', 'j')}] - {middle}) * scale"
-            lines += [f"            for j in range({x.width}):", f"                {partial}[j] = {partial}[j] + {value}"]
+            lines += [
+                f"            for j in range({x.width}):",
+                f"                {partial}[j] = {partial}[j] + {value}",
+            ]
         for target, partial, _ in totals:
             lines += [f"        for j in range({x.width}):", f"            {target}[j] = {target}[j] + {partial}[j]"]
 

@@ -92,8 +92,7 @@ class Part:
             and self.dtype == other.dtype
             and self.shape == other.shape
             and all(
-                one == two or side == 1
-                for one, two, side in zip(self.strides, other.strides, self.shape, strict=True)
+                one == two or side == 1 for one, two, side in zip(self.strides, other.strides, self.shape, strict=True)
             )
         )
 
