@@ -9,7 +9,7 @@ from .fuse import fuse
 from .lower import Views, lower
 from .plan import Instruction, Plan
 from .record import Applied, Recorder
-from .simplify import drop_copies, drop_dead, share
+from .simplify import drop_copies, drop_dead, fold, share
 from .values import Memory, Value
 
 __all__ = ["build"]
@@ -29,11 +29,11 @@ def build(record: Recorder, arguments: list[Value], results: dict[int, Value], f
         gradients.append((touched.tensor, None if gradient is None else record.value(gradient.array)))
     shown = [value for _, value in gradients if value is not None]
     _name_state(record)
-    instructions = lower(record.events, Views(record.values))
+    instructions = lower(record.events, Views(record.values, record.memories))
     instructions = _restore_constants(instructions, record)
     wanted = [*results.values(), *shown]
     instructions = drop_dead(instructions, wanted)
-    instructions = share(instructions, wanted)
+    instructions = share(fold(instructions), wanted)
     instructions = drop_copies(instructions, wanted, shown)
     blocks = lay_out_gradients(instructions, shown, len(record.memories))
     named = {(value.memory, value.geometry): value.name for value in shown if value.name}

@@ -19,7 +19,7 @@ from ..kernels import layer_norm as norm_kernel
 from ..kernels import optimizers
 from .plan import Instruction
 from .record import Action, Applied
-from .values import Value
+from .values import Memory, Value
 
 __all__ = ["lower"]
 
@@ -31,19 +31,29 @@ UPDATES = frozenset(one for one in vars(optimizers).values() if isinstance(one, 
 
 
 class Views:
-    """Makes values for views that the record does not name: a weight's transpose, say."""
+    """Makes values that the record does not name: a weight's transpose, room for what lies between two instructions."""
 
-    def __init__(self, values: list[Value]) -> None:
+    def __init__(self, values: list[Value], memories: list[Memory]) -> None:
         self.values = values
+        self.memories = memories
 
-    def of(self, value: Value, shape: tuple[int, ...], strides: tuple[int, ...], op: str, **params: Any) -> Value:
+    def room(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Value:
+        """New memory for an array."""
+        array = np.empty(shape, dtype)
+        memory = Memory("internal", len(self.memories), array)
+        self.memories.append(memory)
+        value = Value(len(self.values), array, memory)
+        self.values.append(value)
+        return value
+
+    def of(self, value: Value, shape: tuple[int, ...], strides: tuple[int, ...], op: str, params: Any) -> Value:
         view = value.derived(len(self.values), shape=shape, strides=strides, made_from=(OPS[op], value, params))
         self.values.append(view)
         return view
 
     def transposed(self, value: Value) -> Value:
         axes = tuple(reversed(range(len(value.shape))))
-        return self.of(value, value.shape[::-1], value.strides[::-1], "transpose", axes=axes)
+        return self.of(value, value.shape[::-1], value.strides[::-1], "transpose", {"axes": axes})
 
     def reshaped(self, value: Value, shape: tuple[int, ...]) -> Value | None:
         """A C-contiguous value in another shape; None of one that is not contiguous."""
@@ -55,7 +65,7 @@ class Views:
         for side in reversed(shape):
             strides.append(step)
             step *= side
-        return self.of(value, shape, tuple(reversed(strides)), "reshape", shape=shape)
+        return self.of(value, shape, tuple(reversed(strides)), "reshape", {"shape": shape})
 
 
 def lower(events: list[Applied | Action], views: Views) -> list[Instruction]:
@@ -119,7 +129,8 @@ def _ufunc(event: Applied, function: Any, inputs: tuple[Any, ...], output: Any, 
 
 
 def _copied(event: Applied, source: Any, target: Any) -> Instruction:
-    function, params = np.copyto, {}
+    function: Callable[..., None] = np.copyto
+    params = {}
     if not np.can_cast(source.dtype, target.dtype, "same_kind"):
         params = {"casting": "unsafe"}
     if source.shape != target.shape:
@@ -185,7 +196,7 @@ def _matmul(views: Views, event: Applied) -> list[Instruction]:
 
 @lowering("sum", "add.reduce", "mean")
 def _sum(views: Views, event: Applied) -> list[Instruction] | None:
-    (x,), (output,) = event.inputs, event.outputs
+    (x,), output = event.inputs, event.output
     params = {**event.op.params, **event.params}
     if params.get("dtype") is not None or x.dtype.kind != "f" or output.dtype != x.dtype:
         return None
@@ -211,19 +222,42 @@ def _sum_into(out: np.ndarray, x: np.ndarray, axis: Any, keepdims: bool) -> None
     np.add.reduce(x, axis, None, out, keepdims)  # type: ignore[call-overload]
 
 
+def _dot_into(out: np.ndarray, x: np.ndarray) -> None:
+    np.dot(x, x, out=out)
+
+
+@lowering("mse_loss")
+def _mse_loss(views: Views, event: Applied) -> list[Instruction] | None:
+    """The differences, which the derivative takes as well; their squares are summed by BLAS."""
+    (first, second), output = event.inputs, event.output
+    reduction = {**event.op.params, **event.params}["reduction"]
+    shape = np.broadcast_shapes(first.shape, second.shape)
+    count = math.prod(shape)
+    if reduction == "none" or {first.dtype, second.dtype} != {output.dtype} or not count:
+        return None
+    difference = views.room(shape, output.dtype)
+    flat = views.reshaped(difference, (count,))
+    made = [
+        _ufunc(event, np.subtract, (first, second), difference, "subtract"),
+        _instruction(event, "into", _dot_into, inputs=(flat,), outputs=(output,), name="sum_of_squares"),
+    ]
+    if reduction == "mean":
+        made.append(_ufunc(event, np.divide, (output, count), output, "divide"))
+    return made
+
+
 # ---------------------------------------------------------------- kernels
 
 
 @lowering("linear")
 def _linear(views: Views, event: Applied) -> list[Instruction] | None:
     x, weight, bias = event.inputs
-    (output,) = event.outputs
-    flat, result = x, output
-    if len(x.shape) > 2:
-        count = math.prod(x.shape[:-1])
-        flat, result = views.reshaped(x, (count, x.shape[-1])), views.reshaped(output, (count, output.shape[-1]))
-        if flat is None or result is None:
-            return None
+    output = event.output
+    count = math.prod(x.shape[:-1])
+    flat = x if len(x.shape) <= 2 else views.reshaped(x, (count, x.shape[-1]))
+    result = output if len(x.shape) <= 2 else views.reshaped(output, (count, output.shape[-1]))
+    if flat is None or result is None:
+        return None
     made = [_ufunc(event, np.matmul, (flat, views.transposed(weight)), result, "matmul")]
     if bias is not None:
         made.append(_ufunc(event, np.add, (result, bias), result, "add"))

@@ -39,6 +39,12 @@ class Applied:
     site: Site | None
     runtime: Action | None  # whose result the params are
 
+    @property
+    def output(self) -> Value:
+        """The first output, which every op has."""
+        assert self.outputs[0] is not None
+        return self.outputs[0]
+
 
 @dataclass(eq=False)
 class Action:
@@ -181,8 +187,8 @@ class Recorder(Observer):
         self._scope = scope
         outermost = None
         while scope is not None:
-            if scope.__class__ is ModuleScope and scope.module is not None:  # type: ignore[attr-defined]
-                outermost = scope.module  # type: ignore[attr-defined]
+            if scope.__class__ is ModuleScope and scope.module is not None:
+                outermost = scope.module
             scope = scope.parent
         if outermost is not None:
             self.modules[id(outermost)] = outermost

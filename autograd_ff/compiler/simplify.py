@@ -1,7 +1,8 @@
 """Making the instructions of a plan fewer, without changing a bit of what they compute.
 
-Dead code goes; what is computed twice is computed once (the softmax of a loss and that of its derivative, say); a copy
-that nobody needs apart from its original becomes that original.
+Dead code goes; what depends on constants alone is computed beforehand; what is computed twice is computed once (the
+softmax of a loss and that of its derivative, say); a copy that nobody needs apart from its original becomes that
+original.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 from .plan import Instruction
 from .values import Memory, Value
 
-__all__ = ["drop_copies", "drop_dead", "share"]
+__all__ = ["drop_copies", "drop_dead", "fold", "share"]
 
 _STAYING = ("state", "argument", "gradient")  # memory that somebody outside of the step sees
 
@@ -109,6 +110,35 @@ def _hashable(thing: Any) -> Any:
     except TypeError:
         return id(thing)
     return type(thing).__name__, thing
+
+
+def fold(instructions: list[Instruction]) -> list[Instruction]:
+    """Compute now what depends on constants alone."""
+    written = _Uses(instructions, []).writes
+    kept: list[Instruction] = []
+    for one in instructions:
+        operands = [value for value in one.reads if isinstance(value, Value)]
+        steady = all(value.memory.kind == "constant" and not written[value.memory] for value in operands)
+        single = len(one.outputs) == 1 and one.form in ("out", "into") and one.outputs[0].whole
+        if not (one.pure and operands and steady and single and written[one.outputs[0].memory] == 1):
+            kept.append(one)
+            continue
+        output = one.outputs[0]
+        room = np.ndarray(output.shape, output.dtype)
+        inputs = [_constant(value) for value in one.inputs]
+        params = {name: _constant(value) for name, value in one.params.items()}
+        if one.form == "out":
+            one.function(*inputs, out=room)
+        else:
+            one.function(room, *inputs, **params)
+        output.memory.kind, output.memory.array = "constant", room
+    return kept
+
+
+def _constant(thing: Any) -> Any:
+    if isinstance(thing, Value) and thing.memory.array is not None:
+        return thing.array_in(thing.memory.array)
+    return thing
 
 
 def drop_dead(instructions: list[Instruction], wanted: list[Value]) -> list[Instruction]:

@@ -104,14 +104,14 @@ def fill_forward(out, mean, rstd, x, weight, bias, dims, eps):
 
 
 def backward(g, x, weight, bias, mean, rstd, dims, needs):
-    gradients = _room(needs, x, weight, bias)
-    fill_backward(*gradients, g, x, weight, bias, mean, rstd, dims)
+    gradient, of_weight, of_bias = gradients = _room(needs, x, weight, bias)
+    fill_backward(gradient, of_weight, of_bias, g, x, weight, bias, mean, rstd, dims)
     return gradients
 
 
 def rms_backward(g, x, weight, rstd, dims, needs):
-    gradients = _room(needs, x, weight)
-    fill_rms_backward(*gradients, g, x, weight, rstd, dims)
+    gradient, of_weight = gradients = _room(needs, x, weight)
+    fill_rms_backward(gradient, of_weight, g, x, weight, rstd, dims)
     return gradients
 
 

@@ -14,9 +14,11 @@ from .writer import F32, Program
 
 __all__ = ["ROWS", "Region", "Rows", "region", "is_supported"]
 
-# Classes up to which cross-entropy works on several rows at once, and how many: the lanes of a vector register.
+# Classes up to which cross-entropy works on several rows at once, and how many: the lanes of a vector register. It takes
+# a few rows for the lanes to be worth filling.
 FEW_CLASSES = 32
 LANES = 16
+FEWEST_ROWS = 4
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,7 @@ def _entropy(step: Step) -> Region:
         zero = program.constant(0, dtype)
         lines = program.lines
         lines.append("    total = 0.0")
-        if x.width <= FEW_CLASSES:
+        if x.width <= FEW_CLASSES and x.count >= FEWEST_ROWS:
             shifted = program.scratch_pointer(dtype, x.width * LANES, 0)
             top, total = (program.scratch_pointer(dtype, LANES, which) for which in (1, 2))
             last = x.count - 1

@@ -114,7 +114,12 @@ class _Update:
         """±g + weight_decay p."""
         if self.params["maximize"]:
             g = self.let(f"-{g}")
-        return self.let(f"{g} + {self.scalar('weight_decay')} * {p}") if self.given("weight_decay") else g
+        if not self.given("weight_decay"):
+            return g
+        factor = self.scalar("weight_decay")
+        decayed = self.let(f"{g} + {factor} * {p}")
+        # A factor that comes with each call may be 0, and then an infinite parameter must not make the gradient NaN.
+        return decayed if factor[0] != "v" else self.let(f"{decayed} if {factor} != 0.0 else {g}")
 
 
 def _substitute(expression: str, texts: dict[str, str]) -> str:
