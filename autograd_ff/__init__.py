@@ -22,6 +22,7 @@ from .engine import is_grad_enabled as is_grad_enabled
 from .engine import no_grad as no_grad
 from .engine import set_default_dtype as set_default_dtype
 from .engine import set_grad_enabled as set_grad_enabled
+from .engine.memory import keep_freed_memory as keep_freed_memory
 from .functions.activations import celu as celu
 from .functions.activations import log_softmax as log_softmax
 from .functions.activations import relu as relu

@@ -125,7 +125,9 @@ def check_twins(
         wrong = difference(one, other)
         assert not wrong, f"after call {number}:\n{wrong}"
     most_runs = 2 if most_runs is None else most_runs
-    assert compiled.runs <= most_runs, f"{compiled.runs} of {len(calls)} calls ran the Python, at most {most_runs} expected"
+    assert compiled.runs <= most_runs, (
+        f"{compiled.runs} of {len(calls)} calls ran the Python, at most {most_runs} expected"
+    )
     return compiled
 
 

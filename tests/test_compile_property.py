@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 from compile_cases import World, check_twins, plain
-from hypothesis import given, settings
+from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
 import autograd_ff as af
@@ -100,7 +100,9 @@ def layers(draw, depth=4):
     kinds = draw(st.lists(st.tuples(st.integers(0, 10**6), st.integers(2, 5)), min_size=1, max_size=depth))
     makers, width = [], FEATURES
     for code, after in kinds:
-        kind = ("linear", "activation", "norm", "dropout", "residual", "function", "lookup", "counter", "tied")[code % 9]
+        kind = ("linear", "activation", "norm", "dropout", "residual", "function", "lookup", "counter", "tied")[
+            code % 9
+        ]
         number = code // 9
         if kind == "linear":
             makers.append(partial(nn.Linear, width, after, bias=bool(number % 2)))
@@ -125,7 +127,12 @@ def layers(draw, depth=4):
             makers.append(partial(Counter, width))
         else:
             makers.append(lambda width=width: _tied(width))
-    return lambda: nn.Sequential(*[make() for make in makers], nn.Linear(width, CLASSES))
+
+    def build():
+        return nn.Sequential(*[make() for make in makers], nn.Linear(width, CLASSES))
+
+    build.kinds = makers
+    return build
 
 
 def _tied(width):
@@ -155,6 +162,7 @@ def losses(draw):
         lambda o, y: F.cross_entropy(o, F.softmax(o.detach() * 2, dim=1), reduction=reduction),
         lambda o, y: o.pow(3).mean() + o.exp().sum(1).log().mean(),
     ]
+    note(f"loss {kind}, {reduction}")
     return lambda o, y: functions[kind](o, y).mean() if reduction == "none" else functions[kind](o, y)
 
 
@@ -267,9 +275,12 @@ def worlds(draw):
             world.optimizer.step()
             world.optimizer.zero_grad(set_to_none=to_none)
 
+    note(f"{build.kinds}, {make_optimizer}, frozen {frozen}, groups {several}, every {every}, to none {to_none}")
     return make, between, double, 12
 
 
+# FAULT: refused or wrong with losses that index by labels (nll, weights, smoothing, ignore_index), with accumulation
+# over calls; linear of three dimensions; power with small arrays.
 @settings(max_examples=60)
 @given(worlds(), st.integers(0, 2**16))
 def test_training_steps_equal_eager_bit_for_bit(world, seed):
@@ -286,7 +297,7 @@ def test_training_steps_equal_eager_bit_for_bit(world, seed):
 # ---------------------------------------------------------------- every op of the table, with its gradient
 
 
-SPECIAL = np.array([0.0, -0.0, np.nan, np.inf, -np.inf, 1e-40, 1e30, -1.5, 0.5, 2.0])
+SPECIAL = np.array([0.0, -0.0, np.nan, np.inf, -np.inf, 1e-30, 1e30, -1.5, 0.5, 2.0])
 
 
 def check_op(op, draw, dtype, special):
@@ -360,28 +371,56 @@ def interpret(program, x, y, state):
         one, two = pool[a % len(pool)], pool[b % len(pool)]
         rows = slice(c % 3, c % 3 + 2)
         match code:
-            case 0: made = one + two
-            case 1: made = one * two
-            case 2: made = one - two * 0.5
-            case 3: made = af.where(one > two, one, two)
-            case 4: made = one.exp().clamp(max=10.0)
-            case 5: made = (one.t() * 2).t()
-            case 6: made = one.clone()
-            case 7: made = af.cat([one[2:], two[:2]])
-            case 8: made = one.sum(0, keepdim=True) + two
-            case 9: made = one.mean(1, keepdim=True) * two
-            case 10: made = one @ (two.t() @ one) * 0.1
-            case 11: made = one.flip(0)
-            case 12: made = one.reshape(3, 4).t().reshape(4, 3) + 0
-            case 13: one.add_(two.clone()); made = one * 1  # noqa: E702
-            case 14: one.mul_(0.5); made = two * 1  # noqa: E702
-            case 15: one[rows] = two[rows].clone(); made = one * 1  # noqa: E702
-            case 16: one[:, c % 3] += 1; made = two + one  # noqa: E702
-            case 17: one.copy_(two.clone()); made = one.t().t()  # noqa: E702
-            case 18: made = one[0:4].t().t()  # shows the same memory
-            case 19: made = one.float() * two.double().float()
-            case 20: made = one.new_zeros(4, 3) + two
-            case _: one.t()[c % 3].fill_(0.25); made = one  # noqa: E702
+            case 0:
+                made = one + two
+            case 1:
+                made = one * two
+            case 2:
+                made = one - two * 0.5
+            case 3:
+                made = af.where(one > two, one, two)
+            case 4:
+                made = one.exp().clamp(max=10.0)
+            case 5:
+                made = (one.t() * 2).t()
+            case 6:
+                made = one.clone()
+            case 7:
+                made = af.cat([one[2:], two[:2]])
+            case 8:
+                made = one.sum(0, keepdim=True) + two
+            case 9:
+                made = one.mean(1, keepdim=True) * two
+            case 10:
+                made = one @ (two.t() @ one) * 0.1
+            case 11:
+                made = one.flip(0)
+            case 12:
+                made = one.reshape(3, 4).t().reshape(4, 3) + 0
+            case 13:
+                one.add_(two.clone())
+                made = one * 1
+            case 14:
+                one.mul_(0.5)
+                made = two * 1
+            case 15:
+                one[rows] = two[rows].clone()
+                made = one * 1
+            case 16:
+                one[:, c % 3] += 1
+                made = two + one
+            case 17:
+                one.copy_(two.clone())
+                made = one.t().t()
+            case 18:
+                made = one[0:4].t().t()  # shows the same memory
+            case 19:
+                made = one.float() * two.double().float()
+            case 20:
+                made = one.new_zeros(4, 3) + two
+            case _:
+                one.t()[c % 3].fill_(0.25)
+                made = one
         pool.append(made.clamp(-1e3, 1e3) if code in (1, 10) else made)
     return [one * 1 for one in pool[-3:]], pool[-1]
 
@@ -423,7 +462,5 @@ def test_gradients_of_programs(program, seed):
         return World(step, weight=weight)
 
     draw = np.random.default_rng(seed)
-    calls = [
-        tuple(af.tensor(draw.standard_normal((4, 3)).astype(np.float32)) for _ in range(2)) for _ in range(5)
-    ]
+    calls = [tuple(af.tensor(draw.standard_normal((4, 3)).astype(np.float32)) for _ in range(2)) for _ in range(5)]
     check_twins(make, calls, seed=seed)

@@ -24,16 +24,17 @@ def build(record: Recorder, arguments: list[Value], results: dict[int, Value], f
         fast: put neighbouring instructions into compiled loops.
     """
     gradients: list[tuple[object, Value | None]] = []
-    for touched in record.touched.values():
-        gradient = touched.tensor._grad
-        gradients.append((touched.tensor, None if gradient is None else record.value(gradient.array)))
+    for touched in record.touched:
+        if touched.lasts:
+            gradient = touched.tensor._grad
+            gradients.append((touched.tensor, None if gradient is None else record.value(gradient.array)))
     shown = [value for _, value in gradients if value is not None]
     _name_state(record)
     instructions = lower(record.events, Views(record.values, record.memories))
     instructions = _restore_constants(instructions, record)
     wanted = [*results.values(), *shown]
     instructions = drop_dead(instructions, wanted)
-    instructions = share(fold(instructions), wanted)
+    instructions = share(fold(instructions), wanted, shown)
     instructions = drop_copies(instructions, wanted, shown)
     blocks = lay_out_gradients(instructions, shown, len(record.memories))
     named = {(value.memory, value.geometry): value.name for value in shown if value.name}

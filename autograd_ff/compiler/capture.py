@@ -11,10 +11,11 @@ from ..engine import Leaf, TensorCore, get_default_dtype, versions, wrap
 from ..engine.site import at, calling_code
 from ..engine.state import LOCAL
 from ..errors import CaptureError
+from ..nn import Parameter
 from .build import build
 from .compare import Difference, _same
 from .emit import Program, emit
-from .guards import Guards
+from .guards import Guards, fits
 from .plan import Options, Plan
 from .record import Recorder
 from .trees import flatten, rebuild
@@ -36,9 +37,14 @@ class Call:
         self.positions: list[int] = []  # of each array's leaf
         described: list[Any] = []
         for position, leaf in enumerate(self.leaves):
+            if isinstance(leaf, Parameter):  # a part of the state, like those that are not passed
+                described.append(_Same(leaf))
+                continue
             if isinstance(leaf, TensorCore):
                 array, tensor = leaf.array, leaf
                 kind: Any = None if leaf.node is None else isinstance(leaf.node, Leaf)
+                if leaf.view_of is not None and LOCAL.state.grad_enabled:
+                    leaf.view_of.check()
             elif isinstance(leaf, np.ndarray):
                 array, tensor, kind = leaf, None, "array"
             else:
@@ -48,18 +54,48 @@ class Call:
             self.tensors.append(tensor)
             self.positions.append(position)
             described.append((kind, array.shape, array.dtype, array.strides, array.flags.writeable))
-        self.key = (structure, tuple(described), mode)
+        self.key = (structure, tuple(described), mode, _overlaps(self.arrays))
 
     def position_of(self, tensor: Any) -> int | None:
         """Which of the arrays is this tensor's."""
         return next((at for at, one in enumerate(self.tensors) if one is tensor), None)
 
 
+class _Same:
+    """Equal for one and the same object, which it keeps alive: another one cannot come to have its address."""
+
+    __slots__ = ("thing",)
+
+    def __init__(self, thing: Any) -> None:
+        self.thing = thing
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.thing is self.thing
+
+    def __hash__(self) -> int:
+        return id(self.thing)
+
+
 def _static(leaf: Any) -> Any:
     """What stands for an argument that is no array: its value, or for other objects, which one it is."""
     if leaf is None or isinstance(leaf, (int, float, complex, str, bytes, slice, np.dtype, np.generic)):
         return type(leaf), repr(leaf)
-    return id(leaf)
+    return _Same(leaf)
+
+
+def _overlaps(arrays: list[np.ndarray]) -> Any:
+    """Which arrays are one and the same (as positions), and which show common memory."""
+    if len(arrays) < 2:
+        return ()
+    found = []
+    for later, array in enumerate(arrays):
+        for earlier in range(later):
+            other = arrays[earlier]
+            if other is array:
+                found.append((earlier, later, True))
+            elif np.may_share_memory(other, array):
+                found.append((earlier, later, False))
+    return tuple(found)
 
 
 class Outcome:
@@ -87,17 +123,29 @@ class Outcome:
                 "  Compile the whole step with its backward(), call it under no_grad(), or return x.detach()."
             )
         value = record.known(leaf.array)
-        if value is None:
-            return "constant", np.array(leaf.array)
-        if value.memory.kind == "state" and any(leaf is one for one in record.owners.values()):
-            return "owned", leaf
+        if value is None or value.memory.kind == "state":
+            return "outside", leaf  # settled by the next call, which shows what stays
         return "value", value
+
+    def settle(self, before: Outcome) -> None:
+        """With the outcome of a call that did the same: what was returned of tensors that the step did not make."""
+        for at, ((kind, leaf), (_, earlier)) in enumerate(zip(self.leaves, before.leaves, strict=True)):
+            if kind == "outside":
+                if leaf is earlier:
+                    self.leaves[at] = "object", leaf
+                elif leaf.array is earlier.array:
+                    self.leaves[at] = "shared", leaf.array
+                else:
+                    self.leaves[at] = "constant", leaf.array.copy()
 
     def same(self, other: Outcome) -> bool:
         if self.structure != other.structure:
             return False
         for (kind, mine), (theirs_kind, theirs) in zip(self.leaves, other.leaves, strict=True):
-            if kind != theirs_kind or not _same(mine, theirs):
+            if kind == theirs_kind == "outside":
+                if mine is not theirs and not (mine.array is theirs.array or _same(mine.array, theirs.array)):
+                    return False
+            elif kind != theirs_kind or not _same(mine, theirs):
                 return False
         return True
 
@@ -109,31 +157,44 @@ class Captured:
     """A plan with its program, what it rests on, and how its results go back to the caller."""
 
     def __init__(
-        self, record: Recorder, call: Call, outcome: Outcome, arguments: list[Value], title: str, options: Options
-    ) -> None:
-        passed = {id(one) for one in call.tensors if one is not None}
-        entries = [one for one in record.touched.values() if one.entry is not None]
-        self.guards = Guards(record, passed)
+        self, record: Recorder, call: Call, outcome: Outcome, arguments: list[Value], guards: Guards, title: str,
+        options: Options,
+    ) -> None:  # fmt: skip
+        touched = [one for one in record.touched if one.lasts]
+        entries = [one for one in touched if one.entry is not None]
+        self.guards = guards
         self.outcome = outcome
         self.plan: Plan = build(
             record, [*arguments, *(one.entry for one in entries if one.entry)], outcome.values(), options.fast
         )
         self.program: Program = emit(self.plan, title, options.threads)
         self.replay: Callable[..., tuple[np.ndarray, ...]] = self.program.function()
-        self._entries = [(one.tensor, call.position_of(one.tensor)) for one in entries]
+        written = {value.memory for one in self.plan.instructions for value in (*one.writes, *one.made)}
+        # A gradient found on entry: whose, and whether it is written where it lies.
+        self._entries = [
+            (one.tensor, call.position_of(one.tensor), one.entry is not None and one.entry.memory in written)
+            for one in entries
+        ]
+        # What is known of the gradients of arguments on entry.
+        self._passed_entries = [
+            (at, one.entry) for one in touched if one.read and (at := call.position_of(one.tensor)) is not None
+        ]
+        self._written_arguments = [
+            at for at, value in enumerate(arguments) if value.memory in written and value.memory.kind == "argument"
+        ]
         self.gradients, self._passed_gradients = self._targets(call)
         self.state = _written_state(self.plan)  # what a replay writes that somebody owns
-        self._written = versions.Writer(self.state)
+        kept = [memory.array for memory in self.plan.memories if memory.kept and memory.array is not None]
+        self._written = versions.Writer([*self.state, *kept])
         self.generators = _generators(self.plan)
         self._one = [kind for kind, _ in outcome.leaves] == ["value"] and outcome.structure is None
         self.accepts = self._quick_test(call)
-        self.examples: list[np.ndarray] | None = (
-            None  # of a provisional plan, copies of the arrays it was recorded with
-        )
+        # Of a plan that was seen with one set of numbers only, copies of them.
+        self.examples: list[np.ndarray] | None = None
 
-    def _targets(self, call: Call) -> tuple[list[tuple[Any, Any]], list[tuple[int, np.ndarray | None]]]:
+    def _targets(self, call: Call) -> tuple[list[list[Any]], list[tuple[int, np.ndarray | None]]]:
         """The ``.grad`` of each tensor after a call: of fixed tensors as Tensors, of arguments as arrays to copy."""
-        fixed: list[tuple[Any, Any]] = []
+        fixed: list[list[Any]] = []
         passed: list[tuple[int, np.ndarray | None]] = []
         for tensor, value in self.plan.gradients:
             if value is not None and value.memory.kind == "gradient":
@@ -145,13 +206,21 @@ class Captured:
                 array = value.array_in(value.memory.array)
             position = call.position_of(tensor)
             if position is None:
-                fixed.append((tensor, None if array is None else wrap(array)))
+                fixed.append([tensor, None if array is None else wrap(array), array])
             else:
                 passed.append((position, array))
         return fixed, passed
 
     def fits(self, call: Call) -> bool:
-        """Whether a plan that was seen with one set of arguments only was seen with these."""
+        """Whether the gradients of the arguments are there or not as they were, and a plan that was seen with one set of
+        arguments only was seen with these."""
+        for position, entry in self._passed_entries:
+            tensor = call.tensors[position]
+            if entry is None:
+                if tensor._grad is not None:
+                    return False
+            elif not fits(tensor, entry.shape, entry.dtype, entry.strides):
+                return False
         return self.examples is None or all(
             np.array_equal(one, other, equal_nan=one.dtype.kind in "fc")
             for one, other in zip(self.examples, call.arrays, strict=True)
@@ -159,7 +228,8 @@ class Captured:
 
     def _quick_test(self, call: Call) -> Callable[[tuple[Any, ...]], list[np.ndarray] | None] | None:
         """A test of plain positional arguments, where there are no others; it returns their arrays."""
-        plain = call.key[0] == flatten((tuple(call.leaves), {}), [])
+        alike = call.key[3] and any(same for _, _, same in call.key[3])
+        plain = not alike and call.key[0] == flatten((tuple(call.leaves), {}), [])
         writes = any(value.memory.kind == "argument" for one in self.plan.instructions for value in one.writes)
         if not plain or writes or len(call.arrays) < len(call.leaves) or self._entries or self._passed_gradients:
             return None
@@ -171,7 +241,7 @@ class Captured:
         ]
         if any(tensor is not None and tensor.node is not None for tensor in call.tensors):
             return None
-        count, (_, _, mode) = len(expected), call.key
+        count, mode = len(expected), call.key[2]
         graded, default = mode
         state = LOCAL
 
@@ -201,12 +271,17 @@ class Captured:
         returned = self.quick_run(arrays, calling_code())
         for position, array in self._passed_gradients:
             call.tensors[position]._grad = None if array is None else wrap(array.copy())
+        if self._written_arguments:
+            versions.bump(*(call.arrays[position] for position in self._written_arguments))
         return self._results(call, iter(returned))
 
     def quick_run(self, arrays: list[np.ndarray], line: Any) -> tuple[np.ndarray, ...]:
         """Replay on arrays, and set the gradients."""
         returned = self.replay(*arrays)
-        for tensor, gradient in self.gradients:
+        for known in self.gradients:
+            tensor, gradient, array = known
+            if gradient is not None and (gradient.array is not array or gradient.node is not None):
+                gradient = known[1] = wrap(array)  # somebody made something else of the Tensor
             tensor._grad = gradient
         self._written.bump(line)
         return returned
@@ -216,12 +291,16 @@ class Captured:
         return wrap(returned[0]) if self._one else self._results(None, iter(returned))
 
     def entry_gradients(self, call: Call) -> list[np.ndarray]:
+        """The gradients that the call finds present."""
         found: list[np.ndarray] = []
-        for tensor, position in self._entries:
+        for tensor, position, written in self._entries:
             array = (tensor if position is None else call.tensors[position])._grad.array
-            # The plan's own memory is overwritten while the replay still reads what was there.
-            found.append(array.copy())
+            # One in the plan's own memory would be overwritten while it is still needed.
+            found.append(array if written or not self._is_own(array) else array.copy())
         return found
+
+    def _is_own(self, array: np.ndarray) -> bool:
+        return any(one is not None and np.may_share_memory(array, one) for _, _, one in self.gradients)
 
     def _results(self, call: Call | None, returned: Any) -> Any:
         leaves = iter(self.outcome.leaves)
@@ -234,6 +313,8 @@ class Captured:
                 return call.leaves[leaf]
             if kind == "constant":
                 return wrap(leaf.copy())
+            if kind == "shared":
+                return wrap(leaf)
             return leaf
 
         return rebuild(self.outcome.structure, take)

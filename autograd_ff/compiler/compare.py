@@ -9,7 +9,7 @@ import numpy as np
 from ..engine import Geometry, Site
 from ..engine.site import at
 from ..errors import CaptureError
-from .record import Action, Applied, Recorder
+from .record import Action, Applied, Recorder, Touched
 from .values import Memory, Value
 
 __all__ = ["Difference", "compare", "refusal"]
@@ -19,10 +19,10 @@ class Difference(Exception):
     """What two calls did not have in common, as the message for their user."""
 
 
-def compare(first: Recorder, second: Recorder) -> bool:
+def compare(first: Recorder, second: Recorder, passed: list[Any]) -> bool:
     """Hold two records against each other, the later one being what is replayed.
 
-    External memory that is the same in both is state; what has equal values only is a constant, and marked as such.
+    ``passed`` are the tensors among the arguments of the second. External memory that is the same in both is state; what has equal values only is a constant, and marked as such.
 
     Returns:
         Whether all constants follow from shapes, so that the comparison did not depend on what the calls were given.
@@ -36,20 +36,25 @@ def compare(first: Recorder, second: Recorder) -> bool:
         longer = max(first.events, second.events, key=len)
         extra = longer[min(len(first.events), len(second.events))]
         raise Difference(f"one call ran {_name(extra)} where the other had ended.{at(extra.site)}")
-    explained = True
+    constants: list[Memory] = []
     for memory, other in zip(second.memories, first.memories, strict=True):
         if memory.kind == "state" and other.array is not memory.array:
             _compare_constants(first, second, other, memory)
-            memory.kind = "constant"
-            explained = explained and memory.declared
+            constants.append(memory)
     for (question, arguments, answer), (_, _, later) in zip(first.questions, second.questions, strict=False):
         if not _same(answer, later):
             raise Difference(f"{getattr(question, '__qualname__', question)}{arguments!r:.60} answered otherwise.")
-    if [(key, one.read, one.entry is None) for key, one in first.touched.items()] != [
-        (key, one.read, one.entry is None) for key, one in second.touched.items()
-    ]:
+    if len(first.touched) != len(second.touched) or not all(map(_touched_alike, first.touched, second.touched)):
         raise Difference("the calls found other gradients (.grad) present.")
-    return explained
+    for memory in constants:
+        memory.kind = "constant"
+    for before, now in zip(first.touched, second.touched, strict=True):
+        now.lasts = now.tensor is not None and (now.tensor is before.tensor or any(now.tensor is one for one in passed))
+    return all(memory.declared for memory in constants)
+
+
+def _touched_alike(before: Touched, now: Touched) -> bool:
+    return before.read == now.read and (before.entry is None) == (now.entry is None)
 
 
 def _name(event: Applied | Action) -> str:

@@ -24,6 +24,7 @@ from .values import Memory, Value
 
 __all__ = ["Program", "emit"]
 
+PROGRAM = "<compiled step>"  # the file name of its code in tracebacks
 _SIMPLE = (int, float, bool, str, type(None))
 _SMALL = 4096  # bytes up to which a Python number is spread to a whole array, which NumPy takes up three times as fast
 
@@ -39,9 +40,16 @@ class Program:
     def function(self, **replaced: Any) -> Callable[..., Any]:
         """The replay, with other things in the places of some names."""
         names = {**self.names, **replaced}
-        exec(compile(self.source, "<compiled step>", "exec"), names)
-        made: Callable[..., Any] = names["replay"]
+        exec(compile(self.source, PROGRAM, "exec"), names)
+        made: Callable[..., Any] = names.pop("replay")  # without a cycle, its memory is freed with it
         return made
+
+    def site(self, line: int) -> str:
+        """The user's line that a line of the source carries out."""
+        above = [one.strip() for one in self.source.splitlines()[:line]]
+        return next(
+            (one[2:] for one in reversed(above) if one.startswith("# ") and ":" in one and "loop" not in one), ""
+        )
 
 
 def emit(plan: Plan, title: str, choose_threads: bool) -> Program:
@@ -74,7 +82,7 @@ class _Writer:
             self.bound[_key(value)] = name
         for one in self.plan.instructions:
             self.instruction(one)
-        returned = [f"{self.array(value)}.copy()" for value in self.plan.results.values()]
+        returned = [f"{self.array(value)}.copy('K')" for value in self.plan.results.values()]
         body = [f"    {line}" for line in self.lines]
         body.append(f"    return ({', '.join(returned)}{',' if len(returned) == 1 else ''})")
         head = [f"# {title}", f"def replay({', '.join(arguments)}):"]
@@ -310,7 +318,7 @@ def _spread(one: Instruction) -> tuple[Any, ...]:
     """
     output = one.outputs[0]
     dtypes = {value.dtype for value in one.inputs if isinstance(value, Value)}
-    if not one.elementwise or len(dtypes) != 1 or next(iter(dtypes)).kind != "f":
+    if not one.elementwise or one.function is np.power or len(dtypes) != 1 or next(iter(dtypes)).kind != "f":
         return one.inputs
     (dtype,) = dtypes
     full = output.nbytes <= _SMALL and len(one.inputs) == 2  # clip treats one limit for all otherwise than many

@@ -10,10 +10,11 @@ from collections.abc import Callable
 from typing import Any
 
 from ..engine import versions
+from ..engine.node import Leaf
 from ..nn import Module
 from .record import Recorder
 
-__all__ = ["Guards"]
+__all__ = ["Guards", "conditions", "fits"]
 
 _PLAIN = (int, float, bool, str, type(None))
 
@@ -21,29 +22,29 @@ _PLAIN = (int, float, bool, str, type(None))
 class Guards:
     """Everything outside of the arguments that a record depends on, as it was when the call had ended."""
 
-    def __init__(self, record: Recorder, passed: set[int]) -> None:
-        """``passed``: the ids of the tensors that are arguments."""
+    def __init__(self, record: Recorder, passed: list[Any]) -> None:
+        """``passed``: the tensors among the arguments, which are other ones at each call."""
         self._questions = list(_unique(record.questions))
-        self._absent = [
-            one.tensor
-            for one in record.touched.values()
-            if one.read and one.entry is None and id(one.tensor) not in passed
-        ]
+        theirs = {id(one) for one in passed}
+        lasting = [one for one in record.touched if one.lasts and id(one.tensor) not in theirs]
+        read = [one for one in lasting if one.read]
+        self._absent = [one.tensor for one in read if one.entry is None]
         self._present = [
-            (one.tensor, one.entry.shape, one.entry.dtype, one.entry.strides)
-            for one in record.touched.values()
-            if one.read and one.entry is not None
+            (one.tensor, one.entry.shape, one.entry.dtype, one.entry.strides) for one in read if one.entry is not None
         ]
-        owners = {id(one): one for one in record.owners.values() if id(one) not in passed}
-        self._modules = []
+        # Tensors that the step itself made are gone by now, or will be.
+        owners = {id(one): one for weak in record.owners.values() if (one := weak()) is not None}
+        owners = {key: one for key, one in owners.items() if key not in theirs}
+        owners |= {id(one.tensor): one.tensor for one in lasting}
+        self._modules: list[tuple[Any, Any]] = []
         for outermost in record.modules.values():
             for module in outermost.modules():
                 self._modules.append((module, _describe(module)))
                 for tensor in (*module._parameters.values(), *module._buffers.values()):
                     if tensor is not None:
                         owners[id(tensor)] = tensor
-        self._owners = [(one, one.array, one.node is None) for one in owners.values()]
-        self._structure = versions.structure
+        self._owners = [(one, one.array, one.node is None, _leaf_hooks(one)) for one in owners.values()]
+        self._structure = self._made = versions.structure
 
     def hold(self) -> bool:
         """Whether everything is as it was."""
@@ -57,20 +58,39 @@ class Guards:
         for tensor in self._absent:
             if tensor._grad is not None:
                 return False
-        for tensor, shape, dtype, strides in self._present:
-            gradient = tensor._grad
-            if gradient is None or gradient.node is not None:
+        return all(fits(*known) for known in self._present)
+
+    def _structure_holds(self) -> bool:
+        for tensor, array, untracked, hooks in self._owners:
+            if tensor.array is not array or (tensor.node is None) is not untracked or _leaf_hooks(tensor) != hooks:
                 return False
-            array = gradient.array
-            if array.shape != shape or array.dtype != dtype or array.strides != strides:
+            if versions.retired_since(tensor, self._made):
+                return False
+        for module, before in self._modules:
+            if _describe(module) != before or versions.retired_since(module, self._made):
                 return False
         return True
 
-    def _structure_holds(self) -> bool:
-        for tensor, array, untracked in self._owners:
-            if tensor.array is not array or (tensor.node is None) is not untracked:
-                return False
-        return all(_describe(module) == before for module, before in self._modules)
+
+def conditions(record: Recorder) -> Any:
+    """What a call met that may have decided its course, for comparison with what another one met."""
+    modules = [_describe(module) for outermost in record.modules.values() for module in outermost.modules()]
+    answers = [answer for _, _, answer in _unique(record.questions)]
+    return answers, [(one.read, one.entry is None) for one in record.touched], modules
+
+
+def fits(tensor: Any, shape: tuple[int, ...], dtype: Any, strides: tuple[int, ...]) -> bool:
+    """Whether a tensor has a gradient of its own like the one recorded."""
+    gradient = tensor._grad
+    if gradient is None or gradient.node is not None:
+        return False
+    array = gradient.array
+    return bool(array.shape == shape and array.dtype == dtype and array.strides == strides)
+
+
+def _leaf_hooks(tensor: Any) -> Any:
+    hooks = tensor.node.hooks if isinstance(tensor.node, Leaf) else None
+    return None if hooks is None else (tuple(hooks.before), tuple(hooks.after))
 
 
 def _unique(questions: list[tuple[Callable[..., Any], tuple[Any, ...], Any]]) -> list[Any]:

@@ -8,11 +8,13 @@ by number and keeps none of the step's own alive, so recording takes no more mem
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import byte_bounds
 
 from ..engine import Node, Observer, Op, Scope, Site, TensorCore, calling_site
 from ..engine.site import at
@@ -23,8 +25,24 @@ from .values import Memory, Value
 
 __all__ = ["Action", "Applied", "Recorder", "Touched", "map_arrays"]
 
+BROUGHT = ("argument", "gradient")  # memory that comes with each call
+
 # What else may be done with a value: it stays in the graph's world.
 _HARMLESS = ("detach", "data")
+
+
+class _Window:
+    """The making of a view that Python itself took of an array."""
+
+    name = "window"
+
+    @staticmethod
+    def forward(array: np.ndarray, offset: int, shape: Any, strides: Any, dtype: Any) -> np.ndarray:
+        buffer = array if array.flags.c_contiguous else array.T
+        return np.ndarray(shape, dtype, buffer, offset, strides)
+
+
+WINDOW = _Window()
 
 
 @dataclass(eq=False)
@@ -60,9 +78,14 @@ class Action:
 class Touched:
     """A tensor whose ``.grad`` was used: by its first use, what the course of the step may depend on."""
 
-    tensor: Any
+    weak: weakref.ref[Any]  # a leaf of the step's own goes with it
     entry: Value | None  # its .grad before, where the first use was to read it
     read: bool
+    lasts: bool = False  # whether the next call meets it again, or one like it among its arguments
+
+    @property
+    def tensor(self) -> Any:
+        return self.weak()
 
 
 def map_arrays(value: Any, function: Callable[[np.ndarray], Any]) -> Any:
@@ -83,36 +106,82 @@ class Recorder(Observer):
     questions: list[tuple[Callable[..., Any], tuple[Any, ...], Any]] = field(default_factory=list)
     values: list[Value] = field(default_factory=list)
     memories: list[Memory] = field(default_factory=list)
-    owners: dict[int, Any] = field(default_factory=dict)  # by id of the array: the Tensor that an op was given
-    touched: dict[int, Touched] = field(default_factory=dict)
+    owners: dict[int, weakref.ref[Any]] = field(default_factory=dict)  # by id of the array: the Tensor an op was given
+    touched: list[Touched] = field(default_factory=list)
     modules: dict[int, Any] = field(default_factory=dict)  # the outermost modules that ran
     walked: set[int] = field(default_factory=set)  # numbers of the nodes that the backward pass went through
     indices: list[tuple[Any, Site | None]] = field(default_factory=list)  # index arrays, which must be known as inputs
     _values: dict[int, Value] = field(default_factory=dict)  # by id of the array
     _memories: dict[int, Memory] = field(default_factory=dict)  # by id of the array that owns it
+    _brought: list[tuple[Memory, np.ndarray]] = field(default_factory=list)  # arguments and gradients found on entry
+    _touched: dict[int, Touched] = field(default_factory=dict)  # by id of the tensor
     _declared: dict[int, np.ndarray] = field(default_factory=dict)
     _actions: dict[int, Action] = field(default_factory=dict)  # by id of the result
     _scope: Scope | None = None  # the last one seen
 
     # ---------------------------------------------------------------- arrays
 
-    def value(self, array: np.ndarray, kind: str = "state", source: Any = None) -> Value:
-        """The value that an array is; one not seen before is of memory of this ``kind``."""
-        known = self._values.get(id(array))
-        if known is not None and known.weak() is array:
+    def argument(self, array: np.ndarray, kind: str, source: Any) -> Value:
+        """The value of an array that each call brings: a memory of its own, whatever it is a part of."""
+        known = self.known(array)
+        if known is not None:
+            return known
+        memory = self._new_memory(kind, array, source)
+        self._brought.append((memory, array))
+        return self._new_value(array, memory)
+
+    def value(self, array: np.ndarray, kind: str = "state", near: tuple[Any, ...] = ()) -> Value:
+        """The value that an array is; one not seen before is of memory of this ``kind``.
+
+        Args:
+            near: values whose memory it may show.
+        """
+        known = self.known(array)
+        if known is not None:
             return known
         root = owner_of(array)
+        for one in near:
+            if isinstance(one, Value) and one.memory.kind in BROUGHT and self._lies_in(array, root, one.memory):
+                return self._new_value(array, one.memory)
         memory = self._memories.get(id(root))
         if memory is None or memory.weak() is not root:
-            memory = Memory(kind, len(self.memories), root, source)
+            inside = next((one for one, _ in self._brought if self._lies_in(array, root, one)), None)
+            if inside is not None:  # what Python made of an argument: a slice of its array, say
+                brought = next(one for known, one in self._brought if known is inside)
+                if not (brought.flags.c_contiguous or brought.flags.f_contiguous):
+                    raise CaptureError(
+                        f"NumPy took a part of an argument whose numbers do not lie in one piece.{at(calling_site())}\n"
+                        "  Make a Tensor of the argument first, and take the part of that: from_numpy(x)[1:]."
+                    )
+                made = self._new_value(array, inside)
+                made.made_from = (WINDOW, next(one for one in self.values if one.memory is inside), {
+                    "offset": made.offset, "shape": made.shape, "strides": made.strides, "dtype": made.dtype,
+                })  # fmt: skip
+                return made
+            memory = self._new_memory(kind, root, None)
             memory.declared = id(array) in self._declared
             memory.where = calling_site() if kind == "state" else None
-            self.memories.append(memory)
             self._memories[id(root)] = memory
+        return self._new_value(array, memory)
+
+    def _new_memory(self, kind: str, root: np.ndarray, source: Any) -> Memory:
+        memory = Memory(kind, len(self.memories), root, source)
+        self.memories.append(memory)
+        return memory
+
+    def _new_value(self, array: np.ndarray, memory: Memory) -> Value:
         made = Value(len(self.values), array, memory)
         self.values.append(made)
         self._values[id(array)] = made
         return made
+
+    def _lies_in(self, array: np.ndarray, root: np.ndarray, memory: Memory) -> bool:
+        brought = next((one for known, one in self._brought if known is memory), None)
+        if brought is None or owner_of(brought) is not root:
+            return False
+        low, high = byte_bounds(brought)
+        first, last = byte_bounds(array)
+        return low <= first and last <= high
 
     def known(self, array: np.ndarray) -> Value | None:
         found = self._values.get(id(array))
@@ -123,7 +192,7 @@ class Recorder(Observer):
     def takes(self, op: Op, inputs: tuple[Any, ...]) -> None:
         for one in inputs:
             if isinstance(one, TensorCore) and self.known(one.array) is None:
-                self.owners[id(one.array)] = one
+                self.owners[id(one.array)] = weakref.ref(one)
 
     def op(
         self, op: Op, inputs: list[Any], params: dict[str, Any], outputs: tuple[Any, ...], node: Node | None,
@@ -140,7 +209,7 @@ class Recorder(Observer):
         if _in_rule(scope):  # what a rule makes itself follows from shapes: the dialect allows nothing else
             for memory in self.memories[before:]:
                 memory.declared = True
-        made = tuple(None if one is None else self.value(one, "internal") for one in outputs)
+        made = tuple(None if one is None else self.value(one, "internal", given) for one in outputs)
         first = given[0] if given else None
         out = made[0]
         if isinstance(first, Value) and out is not None and out is not first and not op.mutates:
@@ -159,15 +228,22 @@ class Recorder(Observer):
         if how == "index" and array.dtype.kind in "iu":
             self.indices.append((self.value(array), calling_site()))
             return
+        if how == "replace":
+            raise CaptureError(
+                f"the memory of a tensor of shape {array.shape} is exchanged in a compiled step, which a replay would not "
+                f"do.{at(calling_site())}\n  Write into it: with no_grad(): x.copy_(new)."
+            )
         raise CaptureError(_reading(how, array))
 
     def touch(self, tensor: Any, how: str) -> None:
-        if id(tensor) in self.touched:
+        known = self._touched.get(id(tensor))
+        if known is not None and known.weak() is tensor:
             return
         entry = None
         if how == "read" and tensor._grad is not None:
-            entry = self.value(tensor._grad.array, "gradient", tensor)
-        self.touched[id(tensor)] = Touched(tensor, entry, how == "read")
+            entry = self.argument(tensor._grad.array, "gradient", tensor)
+        self._touched[id(tensor)] = touched = Touched(weakref.ref(tensor), entry, how == "read")
+        self.touched.append(touched)
 
     def constant(self, array: Any) -> None:
         self._declared[id(array)] = array
@@ -211,6 +287,7 @@ def _reading(how: str, array: np.ndarray) -> str:
     what = f"a {array.dtype} tensor of shape {array.shape}"
     reasons = {
         "bool": f"the truth of {what} decides how the step goes on",
+        "one_hot": f"the number of classes of one_hot depends on the values of {what}; give num_classes",
         "nonzero": f"the shape of the result of nonzero depends on the values of {what}",
         "index": f"the shape of what a mask selects depends on the values of {what}",
     }

@@ -54,13 +54,18 @@ class _Uses:
         self.last_write[stays] = max(self.last_write[stays], self.last_write[gone])
 
 
-def share(instructions: list[Instruction], wanted: list[Value]) -> list[Instruction]:
-    """Compute once what is computed several times from the same values."""
+def share(instructions: list[Instruction], wanted: list[Value], apart: list[Value]) -> list[Instruction]:
+    """Compute once what is computed several times from the same values.
+
+    Args:
+        apart: values that must each keep memory of their own (gradients).
+    """
     uses = _Uses(instructions, wanted)
+    held = {value.memory for value in apart}
     seen: dict[Any, Instruction] = {}
     kept: list[Instruction] = []
     for one in instructions:
-        if not _can_be_shared(one, uses):
+        if not _can_be_shared(one, uses) or any(value.memory in held for value in one.made):
             kept.append(one)
             continue
         twin = seen.setdefault(_identity(one), one)

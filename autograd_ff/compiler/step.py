@@ -5,18 +5,20 @@ from __future__ import annotations
 import functools
 import sys
 import threading
+import types
 from collections.abc import Callable
 from typing import Any, overload
 
 import numpy as np
 
-from ..engine import get_default_dtype, here, observe, warn
+from ..engine import Leaf, get_default_dtype, here, observe, warn
 from ..engine.site import at
 from ..engine.state import LOCAL
 from ..errors import CaptureError
 from .capture import Call, Captured, Outcome
 from .compare import Difference, compare, refusal
 from .fuse import is_available
+from .guards import Guards, conditions
 from .plan import Options, Plan, values_in
 from .record import Applied, Recorder
 from .values import Value
@@ -36,7 +38,7 @@ class _Attempt:
         self.record = record
         self.outcome = outcome
         self.call = call
-        self.number = 1
+        self.conditions = conditions(record)
 
 
 class CompiledStep:
@@ -52,7 +54,7 @@ class CompiledStep:
         self.function = function
         self.options = options
         self._variants: dict[Any, list[Captured]] = {}
-        self._attempts: dict[Any, _Attempt] = {}
+        self._attempts: dict[Any, list[_Attempt]] = {}
         self._refused: dict[Any, CaptureError] = {}
         self._last: Captured | None = None
         self._calls = 0
@@ -82,7 +84,11 @@ class CompiledStep:
         return f"<compiled {self._name}, {sum(map(len, self._variants.values()))} plans>"
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
-        return self if instance is None else functools.partial(self, instance)
+        return self if instance is None else types.MethodType(self, instance)
+
+    def __reduce__(self) -> Any:
+        """A copy has plans of its own."""
+        return CompiledStep, (self.function, self.options)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         state = LOCAL.state
@@ -123,43 +129,85 @@ class CompiledStep:
                 "without a plan. Pad to a few shapes, and pass numbers that change as Tensors."
             )
             return self.function(*args, **kwargs)
+        _refuse_graphs(call)
         record = Recorder()
-        arguments = [record.value(array, "argument", at) for at, array in enumerate(call.arrays)]
+        arguments = [record.argument(array, "argument", at) for at, array in enumerate(call.arrays)]
         with observe(record):
             result = self.function(*args, **kwargs)
-        waiting = self._attempts.pop(key, None)
         try:
-            outcome = Outcome(record, call, result)
+            attempt = _Attempt(record, Outcome(record, call, result), call)
             _check_indices(record)
-            if waiting is None:
-                self._attempts[key] = _Attempt(record, outcome, call)
-                return result
-            explained = compare(waiting.record, record)
-            if not outcome.same(waiting.outcome):
-                raise Difference("they did not return the same.")
-            captured = Captured(record, call, outcome, arguments, self._name, self.options)
-            if not explained and not _differ(waiting.call, call):
-                captured.examples = [array.copy() for array in call.arrays]
+            captured = self._matched(attempt, arguments)
         except Difference as difference:
-            if waiting is None or waiting.number >= ATTEMPTS - 1:
-                self._refused[key] = refusal(difference, self._name)
-                raise self._refused[key] from None
-            self._attempts[key] = attempt = _Attempt(record, outcome, call)
-            attempt.number = waiting.number + 1
-            return result
-        variants = self._variants.setdefault(key, [])
-        variants[:] = [one for one in variants if one.examples is None]
-        variants.insert(0, captured)
-        del variants[VARIANTS:]
-        self._last = captured
+            self._attempts.pop(key, None)
+            self._refused[key] = refusal(difference, self._name)
+            raise self._refused[key] from None
+        if captured is not None:
+            variants = self._variants.setdefault(key, [])
+            variants[:] = [one for one in variants if one.examples is None]
+            variants.insert(0, captured)
+            del variants[VARIANTS:]
+            self._last = captured
         return result
+
+    def _matched(self, attempt: _Attempt, arguments: list[Value]) -> Captured | None:
+        """The plan of a call, if an earlier one did the same; else it waits for a later one.
+
+        Raises:
+            Difference: too many calls did something else each; or one that met the same conditions did.
+        """
+        waiting = self._attempts.setdefault(attempt.call.key, [])
+        passed = [tensor for tensor in attempt.call.tensors if tensor is not None]
+        found: Difference | None = None
+        for earlier in reversed(waiting):
+            try:
+                explained = compare(earlier.record, attempt.record, passed)
+                if not attempt.outcome.same(earlier.outcome):
+                    raise Difference("they did not return the same.")
+            except Difference as difference:
+                found = found or difference
+                if len(waiting) > 1 and earlier.conditions == attempt.conditions:
+                    break  # what lies further back may have done the same by chance: the next one need not
+                continue
+            attempt.outcome.settle(earlier.outcome)
+            guards = Guards(attempt.record, passed)
+            captured = Captured(
+                attempt.record, attempt.call, attempt.outcome, arguments, guards, self._name, self.options
+            )
+            # A Tensor cannot be looked at unnoticed, an array can.
+            unseen = any(tensor is None for tensor in attempt.call.tensors)
+            if (unseen or not explained) and not _differ(earlier.call, attempt.call):
+                captured.examples = [array.copy() for array in attempt.call.arrays]
+            else:
+                del self._attempts[attempt.call.key]
+            return captured
+        waiting.append(attempt)
+        if found is not None and len(waiting) >= ATTEMPTS:
+            raise found
+        return None
+
+
+def _refuse_graphs(call: Call) -> None:
+    """A replay makes no graph, so gradients cannot go on into that of an argument."""
+    for tensor in call.tensors:
+        if (
+            tensor is not None
+            and LOCAL.state.grad_enabled
+            and tensor.node is not None
+            and not isinstance(tensor.node, Leaf)
+        ):
+            raise CaptureError(
+                f"an argument of a compiled step, of shape {tensor.array.shape}, was computed outside of it with a graph of "
+                f"its own.{at(tensor.node.site, 'computed at')}{here()}\n"
+                "  Compute it inside the step, or pass x.detach()."
+            )
 
 
 def _check_indices(record: Recorder) -> None:
     """Index arrays must reach their op as they are, or a replay could not exchange them."""
-    used = {id(value) for event in record.events if isinstance(event, Applied) for value in _operands(event)}
+    used = {value.memory for event in record.events if isinstance(event, Applied) for value in _operands(event)}
     for value, site in record.indices:
-        if id(value) not in used and value.memory.kind != "state":
+        if value.memory not in used and value.memory.kind != "state":
             raise CaptureError(
                 f"the numbers of an index tensor of shape {value.shape} are looked at outside of the operations, and a "
                 f"replay would keep them.{at(site)}\n  Index by a tensor of indices that are not negative and in range, "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -16,9 +17,29 @@ def flatten(tree: Any, leaves: list[Any]) -> Any:
     if isinstance(tree, tuple) and hasattr(tree, "_fields"):  # a named tuple
         return kind, tuple([flatten(one, leaves) for one in tree])
     if isinstance(tree, dict):
-        return kind, tuple(tree), tuple([flatten(one, leaves) for one in tree.values()])
+        empty = kind if kind is dict else _Empty(tree)
+        return empty, tuple(tree), tuple([flatten(one, leaves) for one in tree.values()])
     leaves.append(tree)
     return None
+
+
+class _Empty:
+    """Makes dicts of another kind than ``dict``: a copy of the given one, with other values."""
+
+    def __init__(self, tree: Any) -> None:
+        self._tree = copy.copy(tree)
+        self._tree.clear()
+
+    def __call__(self, items: Any) -> Any:
+        made = copy.copy(self._tree)
+        made.update(items)
+        return made
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Empty) and type(self._tree) is type(other._tree)
+
+    def __hash__(self) -> int:
+        return hash(type(self._tree))
 
 
 def rebuild(structure: Any, take: Callable[[], Any]) -> Any:

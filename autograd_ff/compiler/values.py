@@ -7,6 +7,7 @@ import weakref
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import byte_bounds
 
 __all__ = ["Memory", "Value"]
 
@@ -31,7 +32,7 @@ class Memory:
     def __init__(self, kind: str, number: int, root: np.ndarray, source: Any = None) -> None:
         self.kind = kind
         self.number = number
-        self.address: int = root.__array_interface__["data"][0]
+        self.address: int = byte_bounds(root)[0]
         self.size = 0  # bytes from the root's first to the last that some value shows
         self.offset = 0  # of internal memory, in the arena
         self.array: np.ndarray | None = root if kind in ("state", "constant") else None
@@ -110,8 +111,9 @@ class Value:
 
     def array_in(self, memory: np.ndarray) -> np.ndarray:
         """The array, in the memory that ``memory`` owns."""
-        buffer = memory if memory.flags.c_contiguous else memory.T  # what owns memory has it in one piece
-        return np.ndarray(self.shape, self.dtype, buffer, self.offset, self.strides)
+        order = sorted(range(memory.ndim), key=lambda axis: -memory.strides[axis])
+        # What owns memory fills it, in some order of its dimensions.
+        return np.ndarray(self.shape, self.dtype, memory.transpose(order), self.offset, self.strides)
 
     def derived(self, number: int, **changes: Any) -> Value:
         """Another look at the same memory."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Observer, TensorCore, observe
+from ..engine import Observer, observe
 from ..engine.site import here
 from ..errors import CaptureError
 from .capture import Call, Captured
@@ -50,7 +50,7 @@ def verified(captured: Captured, call: Call, run: Callable[[], Any], exact: bool
         result = run()
     after = [array.copy() for array in state]
     later = [generator.bit_generator.state for generator in generators]
-    gradients = [(None if tensor._grad is None else tensor._grad.array) for tensor, _ in captured.gradients]
+    gradients = [(None if one[0]._grad is None else one[0]._grad.array) for one in captured.gradients]
     done = iter(actions.results)  # type: ignore[attr-defined]
     replay = captured.program.function(**{action: lambda: next(done) for action in captured.program.actions})
     try:
@@ -69,11 +69,11 @@ def verified(captured: Captured, call: Call, run: Callable[[], Any], exact: bool
     flatten(result, leaves)
     tensors = [leaf for leaf, (kind, _) in zip(leaves, captured.outcome.leaves, strict=True) if kind == "value"]
     pairs = [("a result", tensor.array, array, TOLERANCE) for tensor, array in zip(tensors, returned, strict=True)]
-    for eager, (_, planned) in zip(gradients, captured.gradients, strict=True):
+    for eager, (_, _, planned) in zip(gradients, captured.gradients, strict=True):
         if (eager is None) != (planned is None):
             raise _wrong(name, "whether there is a gradient")
-        if eager is not None and isinstance(planned, TensorCore):
-            pairs.append(("a gradient", eager, planned.array, TOLERANCE))
+        if eager is not None and planned is not None:
+            pairs.append(("a gradient", eager, planned, TOLERANCE))
     pairs += [("the state", one, other, STATE_TOLERANCE) for one, other in zip(after, replayed, strict=True)]
     for what, one, other, tolerance in pairs:
         if not _agree(one, other, 0.0 if exact else tolerance):

@@ -11,7 +11,7 @@ import operator
 import sys
 from typing import Any
 
-from ..errors import AutogradError
+from ..errors import AutogradError, DtypeError
 from .site import here
 
 __all__ = ["keep_freed_memory"]
@@ -38,7 +38,7 @@ def keep_freed_memory(limit_bytes: int = 1 << 28) -> bool:
         Whether the setting was made: False where the C library is not glibc (macOS, Windows, Alpine Linux).
 
     Raises:
-        AutogradError: ``limit_bytes`` is negative.
+        AutogradError: ``limit_bytes`` is negative. DtypeError (a TypeError): it is not a whole number.
 
     See ``man 3 mallopt``.
 
@@ -46,7 +46,10 @@ def keep_freed_memory(limit_bytes: int = 1 << 28) -> bool:
     >>> af.keep_freed_memory() in (True, False)
     True
     """
-    limit = operator.index(limit_bytes)
+    try:
+        limit = operator.index(limit_bytes)
+    except TypeError:
+        raise DtypeError(f"limit_bytes is a whole number of bytes, got {limit_bytes!r}.{here()}") from None
     if limit < 0:
         raise AutogradError(f"limit_bytes is a number of bytes from 0 up, got {limit}.{here()}")
     if not sys.platform.startswith("linux"):

@@ -146,6 +146,7 @@ class HookHandle:
         self._key = key
 
     def remove(self) -> None:
+        versions.restructured()
         self._hooks.pop(self._key, None)
 
 
@@ -156,6 +157,7 @@ def hooks_of(node: Node) -> Hooks:
 
 
 def add_hook(node: Node, function: Any, *, after: bool = False) -> HookHandle:
+    versions.restructured()
     hooks = hooks_of(node)
     hooks.serial += 1
     chosen = hooks.after if after else hooks.before

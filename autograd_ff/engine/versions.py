@@ -36,6 +36,22 @@ def restructured() -> None:
     structure += 1
 
 
+# When a tensor or module was last taken out of the place where somebody kept it: by its id, while it lives.
+_retired: dict[int, tuple[weakref.ref[Any], int]] = {}
+
+
+def retire(thing: Any) -> None:
+    """Note that an attribute now holds something else than this parameter, buffer or module."""
+    key = id(thing)
+    _retired[key] = weakref.ref(thing, lambda _: _retired.pop(key, None)), structure
+
+
+def retired_since(thing: Any, number: int) -> bool:
+    """Whether it was retired after `structure` was ``number``."""
+    entry = _retired.get(id(thing))
+    return entry is not None and entry[0]() is thing and entry[1] > number
+
+
 _SPANS = 64  # more separate spans than this in one array are merged into one
 
 

@@ -440,6 +440,8 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     [[1, 0, 0], [0, 0, 1]]
     """
     index = _index_array(tensor, "one_hot")
+    if num_classes == -1:
+        note_read(tensor, "one_hot")  # the shape depends on the values
     if num_classes == -1 and not index.size:
         raise ShapeError(f"one_hot of no index at all: give num_classes{here()}")
     low, high = (int(index.min()), int(index.max())) if index.size else (0, -1)

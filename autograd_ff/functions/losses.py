@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..engine import TensorCore, apply, here, scope, warn
-from ..engine.tensor import note_read
 from ..errors import DtypeError, ShapeError
+from ..kernels.cross_entropy import class_targets
 from ..kernels.cross_entropy import cross_entropy as kernel
 from ..rules import activations, elementwise, indexing, losses, reductions, shaping, special
 
@@ -410,8 +410,8 @@ def _as_rows(value: Any, dim: int) -> Any:
     return value if ndim == 2 else apply(shaping.reshape, (value,), {"shape": (rows, classes)})
 
 
-def _checked_classes(name: str, input: Any, target: Any, dim: int, ignore_index: int) -> tuple[np.ndarray, np.ndarray]:
-    """The targets as one int64 row, ignored ones as 0, and a mask of those that count."""
+def _check_classes(name: str, input: Any, target: Any, dim: int) -> None:
+    """Raise unless the targets are integers of the input's shape without its classes."""
     shape, array = input.array.shape, target.array
     expected = shape[:dim] + shape[dim + 1 :]
     if array.shape != expected:
@@ -428,20 +428,6 @@ def _checked_classes(name: str, input: Any, target: Any, dim: int, ignore_index:
             f"the class indices of {name} must be integers, got {array.dtype}{here()}\n"
             "  Write target.long(); probabilities instead of indices need the shape of the input."
         )
-    note_read(target, "index")
-    flat = array.reshape(-1).astype(np.int64, copy=False)
-    counts = flat != ignore_index
-    safe = np.where(counts, flat, 0)
-    bad = (safe < 0) | (safe >= shape[dim])
-    bad &= counts
-    if bad.any():
-        position = int(np.argmax(bad))
-        where = tuple(int(one) for one in np.unravel_index(position, expected)) if expected else ()
-        raise ShapeError(
-            f"target{list(where) if where else ''} is class {flat[position]}, and the input {shape} has {shape[dim]} classes, "
-            f"0 to {shape[dim] - 1}{here()}\n  Classes count from 0; targets to leave out are marked by ignore_index."
-        )
-    return safe, counts
 
 
 def _with_indices(
@@ -450,26 +436,27 @@ def _with_indices(
     dim = _class_dimension(name, input.array.shape)
     classes = input.array.shape[dim]
     shape = target.array.shape
-    safe, counts = _checked_classes(name, input, target, dim, ignore_index)
+    _check_classes(name, input, target, dim)
     weights = _class_weights(name, weight, classes)
     rows = _as_rows(input, dim)
     dtype = input.array.dtype if input.array.dtype.kind == "f" else np.dtype(np.float32)
-    factors = counts.astype(dtype)
-    if weights is not None:
-        factors *= weights[safe] if safe.size and classes else 1
-    if not safe.size or not classes:
+    params = {"classes": classes, "ignore_index": ignore_index, "dtype": dtype}
+    targets: Any = apply(class_targets, (target, weights), params)
+    safe, counts, factors = targets
+    if not safe.array.size or not classes:
         loss = apply(reductions.sum, (rows,), {"axis": 1})  # of nothing: keeps the graph
     elif name == "cross_entropy":
         loss = apply(kernel, (rows, safe), {"reduction": "none"})
     else:
-        loss = apply(elementwise.negative, (apply(indexing.take, (rows,), {"index": (np.arange(safe.size), safe)}),))
-    loss = _count_only(loss, counts, factors)
+        loss = apply(elementwise.negative, (apply(indexing.take, (rows,), {"index": (np.arange(safe.array.size), safe.array)}),))
+    # 0 for ignored rows, whatever their logits
+    loss = apply(elementwise.multiply, (apply(elementwise.where, (counts, loss, 0.0)), factors))
     if smoothing:
         logs = apply(activations.log_softmax, (rows,), {"axis": 1})
         if weights is not None:
             logs = apply(elementwise.multiply, (logs, weights.astype(dtype, copy=False)))
         even = apply(elementwise.negative, (apply(reductions.sum, (logs,), {"axis": 1}),))
-        even = _count_only(even, counts, counts.astype(dtype))
+        even = apply(elementwise.where, (counts, even, 0.0))
         loss = apply(
             elementwise.add,
             (
@@ -483,14 +470,7 @@ def _with_indices(
     if reduction == "sum":
         return total
     with np.errstate(divide="ignore", invalid="ignore"):  # the mean over no target at all is NaN, as in PyTorch
-        return apply(elementwise.divide, (total, np.sum(factors, dtype=dtype)))
-
-
-def _count_only(loss: Any, counts: np.ndarray, factors: np.ndarray) -> Any:
-    """Each row's loss times its factor; 0 for ignored ones, whatever their logits."""
-    if not counts.all():
-        loss = apply(elementwise.where, (counts, loss, 0.0))
-    return loss if (factors == 1).all() else apply(elementwise.multiply, (loss, factors))
+        return apply(elementwise.divide, (total, apply(reductions.sum, (factors,))))
 
 
 def _with_probabilities(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..engine import TensorCore, apply, get_default_dtype, here, scope, wrap
+from ..engine import TensorCore, apply, get_default_dtype, here, host, scope, wrap
 from ..engine.inplace import assign, update
 from ..engine.tensor import note_read
 from ..errors import DtypeError, FileFormatError, ShapeError
@@ -60,10 +60,12 @@ class Generator:
 
     def manual_seed(self, seed: int) -> Generator:
         """Start the stream of this seed; returns the generator."""
-        seed = _as_seed(seed)
+        host(self._start, _as_seed(seed))
+        return self
+
+    def _start(self, seed: int) -> None:
         self.numpy.bit_generator.state = np.random.PCG64(seed).state
         self._seed = seed
-        return self
 
     def seed(self) -> int:
         """Start the stream of a seed from the operating system's randomness; returns the seed."""

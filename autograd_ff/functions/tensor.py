@@ -151,6 +151,7 @@ class Tensor(Pointwise, Comparison, InPlace, Activations, Random, Conversions):
             found = array.dtype if array.dtype.kind in "buifc" else f"a {type(value).__name__}"
             needed = "numbers" if self.node is None else "floating numbers, for it requires grad"
             raise DtypeError(f"the data of this tensor must be {needed}, got {found}.{here()}")
+        note_read(self, "replace")
         self.array = array
         self.view_of = None
         restructured()

@@ -1,4 +1,4 @@
-"""The cross-entropy of logits and class indices, in few passes over the logits.
+"""The cross-entropy of logits and class indices, in few passes over the logits; and what class indices amount to.
 
 The backward pass needs the logits and one number a row, their logsumexp: ``softmax = exp(logits - logsumexp)`` is
 computed again where it is wanted, rather than kept.
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..engine import Call, Draw, kernel
+from ..engine import NONDIFFERENTIABLE, Call, Draw, here, kernel
+from ..errors import ShapeError
 
 # Rows so short that a loop over them, which is NumPy's way to reduce along the last dimension, costs more than a copy
 # with the rows as columns.
@@ -95,4 +96,44 @@ cross_entropy = kernel(
     promotion="float",
     promoted=(0,),
     domain=draw,
+)
+
+
+def _class_targets(target, weight, classes, ignore_index, dtype):
+    flat = target.reshape(-1).astype(np.int64, copy=False)
+    counts = flat != ignore_index
+    safe = np.where(counts, flat, 0)
+    bad = (safe < 0) | (safe >= classes)
+    bad &= counts
+    if bad.any():
+        position = int(np.argmax(bad))
+        where = [int(one) for one in np.unravel_index(position, target.shape)] if target.ndim else ""
+        raise ShapeError(
+            f"target{where} is class {flat[position]}, and the input has {classes} classes, 0 to {classes - 1}{here()}\n"
+            "  Classes count from 0; targets to leave out are marked by ignore_index."
+        )
+    factors = counts.astype(dtype)
+    if weight is not None and safe.size and classes:
+        factors *= weight[safe]
+    return safe, counts, factors
+
+
+def draw_class_targets(draw: Draw) -> Call:
+    classes = draw.integer(1, 4)
+    target = draw.integers((draw.integer(1, 5),), 0, classes - 1)
+    weight = draw.array((classes,)) if draw.boolean() else None
+    return Call((target, weight), {"classes": classes, "ignore_index": draw.choice([-100, 0]), "dtype": np.float64})
+
+
+# Class indices as one int64 row, ignored ones as 0; a mask of those that count; and the factor of each, its class's weight
+# or 1, 0 for ignored ones.
+class_targets = kernel(
+    None,
+    NONDIFFERENTIABLE,
+    name="class_targets",
+    forward=_class_targets,
+    inputs=("target", "weight"),
+    params={"classes": 0, "ignore_index": -100, "dtype": np.float32},
+    outputs=3,
+    domain=draw_class_targets,
 )

@@ -26,7 +26,7 @@ __all__ = [
 CHUNK_BYTES = 1 << 19
 
 # Gradients of fewer numbers than this are put end to end by one call instead of being taken up one by one.
-SMALL = 1 << 13
+SMALL = 1 << 15
 
 # The gradients of a chunk: by their slices of it, one large one or a run of small ones.
 Pieces = list[tuple[slice, list[np.ndarray]]]

@@ -43,7 +43,8 @@ class _Numbered(Module):
     def __delitem__(self, index: int | slice) -> None:
         keys = list(self._modules)
         for key in keys[index] if isinstance(index, slice) else [self._key(index)]:
-            del self._modules[key]
+            self._let_go(key)
+        del self._modules[key]
         self._renumber(self._modules.values())
 
     def __len__(self) -> int:
@@ -233,6 +234,7 @@ class ModuleDict(Module):
 
     def __delitem__(self, key: str) -> None:
         self[key]
+        self._let_go(key)
         del self._modules[key]
         children_changed()
 
@@ -311,7 +313,9 @@ class ParameterList(Module):
         return self._parameters[self._key(index)]
 
     def __setitem__(self, index: int, value: Any) -> None:
-        self._parameters[self._key(index)] = _as_parameter(value)
+        key, value = self._key(index), _as_parameter(value)
+        self._let_go(key)
+        self._parameters[key] = value
 
     def __len__(self) -> int:
         return len(self._parameters)
@@ -364,6 +368,7 @@ class ParameterDict(Module):
 
     def __delitem__(self, key: str) -> None:
         self[key]
+        self._let_go(key)
         del self._parameters[key]
 
     def __len__(self) -> int:

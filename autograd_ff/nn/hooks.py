@@ -51,6 +51,7 @@ class RemovableHandle:
         self._hooks = hooks
 
     def remove(self) -> None:
+        restructured()
         self._hooks.pop(self.id, None)
 
     def __enter__(self) -> RemovableHandle:

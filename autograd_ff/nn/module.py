@@ -13,6 +13,7 @@ from ..engine import TensorCore, here, no_grad, restructured, wrap
 from ..engine.inplace import assign
 from ..engine.node import Leaf
 from ..engine.state import LOCAL
+from ..engine.versions import retire
 from ..errors import DtypeError, GraphError, ModuleError, StateDictError
 from ..functions.conversion import check_device
 from ..functions.dtypes import as_dtype
@@ -181,8 +182,16 @@ class Module:
         error.name, error.obj = name, self  # Python's traceback suggests the nearest attribute from these
         raise error
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    def _let_go(self, name: str) -> None:
+        """Note that what goes by this name is about to be exchanged, for those whose work rests on it."""
         restructured()
+        for store in ("_parameters", "_buffers", "_modules"):
+            member = self.__dict__.get(store, {}).get(name)
+            if member is not None:
+                retire(member)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self._let_go(name)
         own = self.__dict__
         ready = "_modules" in own
         if isinstance(value, Parameter):
@@ -218,7 +227,7 @@ class Module:
             object.__setattr__(self, name, value)
 
     def __delattr__(self, name: str) -> None:
-        restructured()
+        self._let_go(name)
         own = self.__dict__
         for store in ("_parameters", "_buffers", "_modules"):
             if name in own.get(store, ()):
@@ -262,7 +271,8 @@ class Module:
                     children_changed()
 
     def _check_name(self, name: Any, kind: str, store: str) -> None:
-        restructured()
+        if isinstance(name, str):
+            self._let_go(name)
         if "_modules" not in self.__dict__:
             raise self._uninitialised(f"register the {kind} {name!r}")
         if not isinstance(name, str) or not name or "." in name:

@@ -21,6 +21,7 @@ from numpy.lib.array_utils import byte_bounds
 
 from ..engine import TensorCore, apply_raw, here, restructured, touch
 from ..engine.core_ops import write
+from ..engine.state import LOCAL
 from ..errors import DtypeError, OptimizerError, ShapeError
 from ..kernels.optimizers import CHUNK_BYTES
 
@@ -98,8 +99,9 @@ class FlatBuffer:
         """The gradient array of each parameter, None where there is none."""
         found: list[np.ndarray | None] = []
         dtype = self.dtype
+        observed = LOCAL.state.observers is not None
         for param, place in zip(self.params, self.placed, strict=True):
-            if param is not None:
+            if observed and param is not None:
                 touch(param, "read")
             gradient = None if param is None else param._grad
             if gradient is None:
@@ -114,10 +116,13 @@ class FlatBuffer:
     def runs(self, gradients: list[np.ndarray | None], by_count: bool) -> Iterator[tuple[int, int]]:
         """The longest runs of neighbours that have a gradient and, where ``by_count``, equal step counts."""
         counts, total = self.counts, len(gradients)
-        whole = not any(gradient is None for gradient in gradients)
-        if whole and (not by_count or self.pattern is True):
-            yield 0, total
-            return
+        if not by_count or self.pattern is True:
+            for gradient in gradients:
+                if gradient is None:
+                    break
+            else:
+                yield 0, total
+                return
         first = None
         for position, gradient in enumerate(gradients):
             if first is not None and (gradient is None or (by_count and counts[position] != counts[first])):

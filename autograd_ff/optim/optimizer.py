@@ -3,6 +3,7 @@ flat buffers."""
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
@@ -60,6 +61,19 @@ class Optimizer:
 
     # How many times step() ran, for schedulers to see whether it did; None where a subclass's step does not count.
     steps_taken: int | None = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Let a ``step`` written outside of this package say that it depends on the options, which it reads as it likes."""
+        super().__init_subclass__(**kwargs)
+        step = cls.__dict__.get("step")
+        if step is not None and not cls.__module__.startswith(f"{__package__}."):
+
+            @functools.wraps(step)
+            def declared(self: Any, *args: Any, **kwargs: Any) -> Any:
+                depend(self._options)
+                return step(self, *args, **kwargs)
+
+            cls.step = declared  # type: ignore[method-assign]
 
     def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
         if isinstance(params, TensorCore):
@@ -134,7 +148,6 @@ class Optimizer:
         A parameter without a gradient is skipped by `step`; one with a gradient of zeros is not: its moments decay, and
         momentum and weight decay still move it.
         """
-        self._declare_options()
         for group in self.param_groups:
             for param in group["params"]:
                 touch(param, "write" if set_to_none else "read")
@@ -147,11 +160,6 @@ class Optimizer:
                         apply_raw(write, (gradient.array, np.zeros((), gradient.array.dtype)))
                     else:
                         gradient.array = np.zeros_like(gradient.array)
-
-    def _declare_options(self) -> None:
-        """Say that a step depends on all options, as one written outside of this package does: whoever replays it has
-        them as constants."""
-        depend(self._options)
 
     def _options(self) -> Any:
         return [
@@ -351,9 +359,12 @@ class FlatOptimizer(Optimizer):
     def _holds(self) -> bool:
         """Whether every parameter lies where it was laid."""
         layouts, groups = self._layouts, self.param_groups
-        return len(layouts) == len(groups) and all(
-            layout.holds(group["params"]) for layout, group in zip(layouts, groups, strict=True)
-        )
+        if len(layouts) != len(groups):
+            return False
+        for layout, group in zip(layouts, groups, strict=True):  # noqa: SIM110 (a generator takes its time)
+            if not layout.holds(group["params"]):
+                return False
+        return True
 
     def _course(self) -> Any:
         """What decides which kernels a step runs on which memory, beside which parameters have a gradient.
@@ -371,7 +382,7 @@ class FlatOptimizer(Optimizer):
         for layout, group in zip(self._layouts, groups):  # noqa: B905 (compared above; strict takes its time)
             if len(group["params"]) != len(layout.params):
                 return object()
-            course.append(self._course_options(group))
+            course += [id(group), self._course_options(group)]
             for buffer in layout.buffers:
                 course.append(self._course_state(buffer))
         return course
@@ -383,9 +394,6 @@ class FlatOptimizer(Optimizer):
     def _course_state(self, buffer: FlatBuffer) -> Any:
         """What `_update` decides on in a buffer."""
         return buffer.pattern
-
-    def _declare_options(self) -> None:
-        """Nothing: `step` says what it depends on."""
 
     def step(self, closure: Closure | None = None) -> Any:
         """Update all parameters that have a gradient, once.
@@ -518,7 +526,9 @@ class FlatOptimizer(Optimizer):
     # ---------------------------------------------------------------- copying
 
     def __getstate__(self) -> dict[str, Any]:
-        attributes = {key: value for key, value in self.__dict__.items() if key not in ("_layouts", "_kept", "_settled")}
+        attributes = {
+            key: value for key, value in self.__dict__.items() if key not in ("_layouts", "_kept", "_settled")
+        }
         attributes["_saved"] = [
             [None if home is None else home[0].state(home[1]) for home in layout.homes] for layout in self._layouts
         ]

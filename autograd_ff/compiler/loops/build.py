@@ -98,7 +98,10 @@ def _source(program: Program, steps: Sequence[Step]) -> str:
     memories = [one.memory or one.name for one in program.arguments]
     scopes = list(dict.fromkeys([*memories, *(position for position, _ in enumerate(program.scratch))]))
     pointers = [
-        *((f"a{position}", one.dtype, scopes.index(memories[position])) for position, one in enumerate(program.arguments)),
+        *(
+            (f"a{position}", one.dtype, scopes.index(memories[position]))
+            for position, one in enumerate(program.arguments)
+        ),
         *((f"s{position}", dtype, scopes.index(position)) for position, (dtype, _) in enumerate(program.scratch)),
     ]
     kinds = {(dtype, scope): "" for _, dtype, scope in pointers}
@@ -115,6 +118,9 @@ def _source(program: Program, steps: Sequence[Step]) -> str:
     for position, (name, dtype, scope) in enumerate(pointers):
         about = f"  # {_about(program.arguments[position])}" if name[0] == "a" else ""
         lines.append(f"    {name} = {kinds[dtype, scope]}(addresses[{position}]){about}")
+    if program.sizes:
+        lines.append(f"    zero = addresses.shape[0] - {len(pointers)}")
+    lines += [f"    n{size} = zero + {size}" for size in sorted(program.sizes)]
     return "\n".join([*lines, *(program.lines or ["    pass"])]) + "\n"
 
 
@@ -131,6 +137,8 @@ from autograd_ff.compiler.loops.pointers import pointer
 helper = njit(error_model="numpy", fastmath={"contract"}, forceinline=True)
 summing = njit(error_model="numpy", fastmath={"contract", "reassoc"}, forceinline=True)
 """
+
+
 def _about(operand: Operand) -> str:
     return f"{operand.name}: {operand.dtype.name}{list(operand.shape)}"
 

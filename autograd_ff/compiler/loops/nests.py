@@ -154,16 +154,16 @@ class Nest:
         outside, row, element = block.levels
         lines = program.lines
         lines += [f"    {one}" for one in outside]
-        lines.append(f"    for first in range(0, {rows}, {BLOCK}):")
+        lines.append(f"    for first in range(0, {program.size(rows)}, {BLOCK}):")
         partial = [program.scratch_pointer(one.writes[0].dtype, columns, k) for k, one in enumerate(totals)]
-        lines.append(f"        for i1 in range({columns}):")
+        lines.append(f"        for i1 in range({program.size(columns)}):")
         for pointer, one in zip(partial, totals, strict=True):
             lines.append(f"            {pointer}[i1] = {program.constant(one.start, one.writes[0].dtype)}")
-        lines.append(f"        for i0 in range(first, min(first + {BLOCK}, {rows})):")
+        lines.append(f"        for i0 in range(first, min(first + {BLOCK}, {program.size(rows)})):")
         lines += [f"            {one}" for one in row]
-        lines.append(f"            for i1 in range({columns}):")
+        lines.append(f"            for i1 in range({program.size(columns)}):")
         lines += [f"                {one}" for one in element]
-        lines.append(f"        for i1 in range({columns}):")
+        lines.append(f"        for i1 in range({program.size(columns)}):")
         for pointer, one in zip(partial, totals, strict=True):
             part = one.writes[0]
             target = f"{program.pointer(part.operand)}[{index(part, strides_of[id(part)])}]"
@@ -179,7 +179,7 @@ def _start(program: Program, part: Part, sizes: list[int], strides: list[int], v
     kept = [(size, stride) for size, stride in zip(sizes, strides, strict=True) if stride]
     indent = "    "
     for position, (size, _) in enumerate(kept):
-        program.lines.append(f"{indent}for i{position} in range({size}):")
+        program.lines.append(f"{indent}for i{position} in range({program.size(size)}):")
         indent += "    "
     place = index(part, [stride for _, stride in kept])
     program.lines.append(f"{indent}{program.pointer(part.operand)}[{place}] = {program.constant(value, part.dtype)}")

@@ -23,7 +23,7 @@ def _kind() -> Any:
     from numba.core.datamodel import models, register_default
     from numba.core.imputils import impl_ret_borrowed, lower_builtin
 
-    class ScopedPointer(types.CPointer):  # type: ignore[misc]
+    class ScopedPointer(types.CPointer):
         def __init__(self, dtype: Any, scope: int, scopes: int) -> None:
             super().__init__(dtype)
             self.name = f"{dtype}* in scope {scope} of {scopes}"
@@ -43,14 +43,14 @@ def _kind() -> Any:
 
     register_default(ScopedPointer)(models.PointerModel)
 
-    @lower_builtin(operator.getitem, ScopedPointer, types.Integer)  # type: ignore[untyped-decorator]
+    @lower_builtin(operator.getitem, ScopedPointer, types.Integer)
     def load(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         base, index = arguments
         loaded = builder.load(builder.gep(base, [index], inbounds=True))
         signature.args[0].mark(builder.module, loaded)
         return impl_ret_borrowed(context, builder, signature.return_type, loaded)
 
-    @lower_builtin(operator.setitem, ScopedPointer, types.Integer, types.Any)  # type: ignore[untyped-decorator]
+    @lower_builtin(operator.setitem, ScopedPointer, types.Integer, types.Any)
     def store(context: Any, builder: Any, signature: Any, arguments: Any) -> None:
         base, index, value = arguments
         stored = builder.store(value, builder.gep(base, [index], inbounds=True))

@@ -46,24 +46,24 @@ class Product:
             if bias
             else ""
         )
-        lines.append(f"    for i in range({rows}):")
+        lines.append(f"    for i in range({program.size(rows)}):")
         if not inner or (
             right.strides[0] == size and right.strides[1] != size and left.strides[1] == size and inner > 1
         ):
             line = program.helper("dot_line")
-            lines.append(f"        for j in range({columns}):")
+            lines.append(f"        for j in range({program.size(columns)}):")
             lines.append(
                 f"            {target}[{at(out, 'i', 'j')}] = {line}({first}, {at(left, 'i', '')}, {left.strides[1] // size}, "
-                f"{second}, {at(right, '', 'j')}, {right.strides[0] // size}, {inner}, {zero}){add}"
+                f"{second}, {at(right, '', 'j')}, {right.strides[0] // size}, {program.size(inner)}, {zero}){add}"
             )
             return
         lines.append(f"        x = {first}[{at(left, 'i', '')}]")
-        lines.append(f"        for j in range({columns}):")
+        lines.append(f"        for j in range({program.size(columns)}):")
         lines.append(f"            {target}[{at(out, 'i', 'j')}] = x * {second}[{at(right, '', 'j')}]{add}")
         if inner > 1:
-            lines.append(f"        for k in range(1, {inner}):")
+            lines.append(f"        for k in range(1, {program.size(inner)}):")
             lines.append(f"            x = {first}[{at(left, 'i', 'k')}]")
-            lines.append(f"            for j in range({columns}):")
+            lines.append(f"            for j in range({program.size(columns)}):")
             place = f"{target}[{at(out, 'i', 'j')}]"
             lines.append(f"                {place} = {place} + x * {second}[{at(right, 'k', 'j')}]")
 

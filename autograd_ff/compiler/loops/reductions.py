@@ -44,7 +44,7 @@ class LineReduction:
 
         def opened(at: int) -> None:
             nonlocal indent
-            lines.append(f"{indent}for i{at} in range({order[at][0]}):")
+            lines.append(f"{indent}for i{at} in range({program.size(order[at][0])}):")
             indent += "    "
 
         for position in range(len(kept)):
@@ -58,9 +58,11 @@ class LineReduction:
             opened(position)
         place = index(source, [strides[0] for _, strides in order])
         if summing and dtype.kind == "f":
-            lines.append(f"{indent}total += {program.helper('wide_sum_line')}({pointer}, {place}, {step}, {line})")
+            lines.append(
+                f"{indent}total += {program.helper('wide_sum_line')}({pointer}, {place}, {step}, {program.size(line)})"
+            )
         else:
-            lines.append(f"{indent}for k in range({line}):")
+            lines.append(f"{indent}for k in range({program.size(line)}):")
             lines.append(f"{indent}    v = {pointer}[{place} + k * {step}]")
             if summing:
                 lines.append(f"{indent}    total += np.int64(v)")

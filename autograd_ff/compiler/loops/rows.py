@@ -156,34 +156,34 @@ def _entropy(step: Step) -> Region:
             top, total = (program.scratch_pointer(dtype, LANES, which) for which in (1, 2))
             last = x.count - 1
             lines += [
-                f"    for first in range(0, {x.count}, {LANES}):",
-                f"        for j in range({x.width}):",
-                f"            for k in range({LANES}):",
+                f"    for first in range(0, {program.size(x.count)}, {LANES}):",
+                f"        for j in range({program.size(x.width)}):",
+                f"            for k in range({program.size(LANES)}):",
                 f"                i = min(first + k, {last})",
                 f"                {shifted}[j * {LANES} + k] = {source}[{x.at('i', 'j')}]",
-                f"        for k in range({LANES}):",
+                f"        for k in range({program.size(LANES)}):",
                 f"            {top}[k] = {shifted}[k]",
                 f"            {total}[k] = {zero}",
-                f"        for j in range(1, {x.width}):",
-                f"            for k in range({LANES}):",
+                f"        for j in range(1, {program.size(x.width)}):",
+                f"            for k in range({program.size(LANES)}):",
                 f"                v = {shifted}[j * {LANES} + k]",
                 f"                {top}[k] = v if v > {top}[k] else {top}[k]",
-                f"        for j in range({x.width}):",
-                f"            for k in range({LANES}):",
+                f"        for j in range({program.size(x.width)}):",
+                f"            for k in range({program.size(LANES)}):",
                 f"                {total}[k] = {total}[k] + {exp}({shifted}[j * {LANES} + k] - {top}[k])",
-                f"        for k in range({LANES}):",
+                f"        for k in range({program.size(LANES)}):",
                 f"            {total}[k] = {log}({total}[k])",
-                f"        for k in range(min({LANES}, {x.count} - first)):",
+                f"        for k in range(min({LANES}, {program.size(x.count)} - first)):",
                 *finish(program, "first + k", f"{total}[k]", f"{top}[k]", "            "),
             ]
         else:
             line = program.scratch_pointer(dtype, x.width, 0)
             lines += [
-                f"    for i in range({x.count}):",
-                f"        top = {_max(program, dtype)}({source}, {x.start('i')}, {x.step}, {x.width})",
-                f"        for j in range({x.width}):",
+                f"    for i in range({program.size(x.count)}):",
+                f"        top = {_max(program, dtype)}({source}, {x.start('i')}, {x.step}, {program.size(x.width)})",
+                f"        for j in range({program.size(x.width)}):",
                 f"            {line}[j] = {exp}({source}[{x.at('i', 'j')}] - top)",
-                f"        log = {log}({program.helper('sum_line')}({line}, 0, 1, {x.width}, {zero}))",
+                f"        log = {log}({program.helper('sum_line')}({line}, 0, 1, {program.size(x.width)}, {zero}))",
                 *finish(program, "i", "log", "top", "        "),
             ]
         if reduction != "none":
@@ -229,22 +229,22 @@ def _entropy_backward(step: Step) -> Region:
             scale = "scale"
         if out.flat and not each:
             lines += [
-                f"    for i in range({x.count}):",
+                f"    for i in range({program.size(x.count)}):",
                 f"        log = {log}",
-                f"        for j in range({x.width}):",
+                f"        for j in range({program.size(x.width)}):",
                 f"            {result}[{out.at('i', 'j')}] = {source}[{x.at('i', 'j')}] - log",
-                f"    for k in range({x.count * x.width}):",
+                f"    for k in range({program.size(x.count * x.width)}):",
                 f"        {result}[k] = {exp}({result}[k]) * scale",
             ]
         else:
             lines += [
-                f"    for i in range({x.count}):",
+                f"    for i in range({program.size(x.count)}):",
                 f"        log = {log}",
                 f"        factor = {scale}",
-                f"        for j in range({x.width}):",
+                f"        for j in range({program.size(x.width)}):",
                 f"            {result}[{out.at('i', 'j')}] = {exp}({source}[{x.at('i', 'j')}] - log) * factor",
             ]
-        lines.append(f"    for i in range({x.count}):")
+        lines.append(f"    for i in range({program.size(x.count)}):")
         lines += _class_of(program, target, "i", x.width, "        ")
         place = f"{result}[{out.at('i', 'c')}]"
         lines.append(f"        {place} = {place} - {scale}")
@@ -279,23 +279,23 @@ def _softmax(step: Step) -> Region:
         source, result = program.pointer(given), program.pointer(made)
         exp = _exp(program, dtype)
         line = program.scratch_pointer(dtype, x.width, 0)
-        total = f"{program.helper('sum_line')}({line}, 0, 1, {x.width}, {program.constant(0, dtype)})"
+        total = f"{program.helper('sum_line')}({line}, 0, 1, {program.size(x.width)}, {program.constant(0, dtype)})"
         program.lines += [
-            f"    for i in range({x.count}):",
-            f"        top = {_max(program, dtype)}({source}, {x.start('i')}, {x.step}, {x.width})",
-            f"        for j in range({x.width}):",
+            f"    for i in range({program.size(x.count)}):",
+            f"        top = {_max(program, dtype)}({source}, {x.start('i')}, {x.step}, {program.size(x.width)})",
+            f"        for j in range({program.size(x.width)}):",
             f"            {line}[j] = {exp}({source}[{x.at('i', 'j')}] - top)",
         ]
         if step.op == "softmax":
             program.lines += [
                 f"        total = {total}",
-                f"        for j in range({x.width}):",
+                f"        for j in range({program.size(x.width)}):",
                 f"            {result}[{out.at('i', 'j')}] = {line}[j] / total",
             ]
         else:
             program.lines += [
                 f"        log = {_log(program, dtype)}({total})",
-                f"        for j in range({x.width}):",
+                f"        for j in range({program.size(x.width)}):",
                 f"            {result}[{out.at('i', 'j')}] = ({source}[{x.at('i', 'j')}] - top) - log",
             ]
 
@@ -341,13 +341,15 @@ def _norm(step: Step) -> Region:
         source, result = program.pointer(given), program.pointer(made)
         zero, width = program.constant(0, dtype), program.constant(x.width, dtype)
         lines = program.lines
-        lines.append(f"    for i in range({x.count}):")
+        lines.append(f"    for i in range({program.size(x.count)}):")
         middle = zero
         if centred:
             sums = program.helper("sum_line")
             lines.append(f"        middle = {sums}({source}, {x.start('i')}, 1, {x.width}, {zero}) / {width}")
             middle = "middle"
-        squares = f"{program.helper('squares_line')}({source}, {x.start('i')}, 1, {x.width}, {middle}, {zero})"
+        squares = (
+            f"{program.helper('squares_line')}({source}, {x.start('i')}, 1, {program.size(x.width)}, {middle}, {zero})"
+        )
         one = program.constant(1, dtype)
         lines.append(f"        scale = {one} / np.sqrt({squares} / {width} + {program.constant(eps, dtype)})")
         value = f"({source}[{x.at('i', 'j')}] - middle) * scale" if centred else f"{source}[{x.at('i', 'j')}] * scale"
@@ -355,7 +357,7 @@ def _norm(step: Step) -> Region:
             value += f" * {program.pointer(weight)}[j]"
         if bias is not None:
             value += f" + {program.pointer(bias)}[j]"
-        lines.append(f"        for j in range({x.width}):")
+        lines.append(f"        for j in range({program.size(x.width)}):")
         lines.append(f"            {result}[{out.at('i', 'j')}] = {value}")
         if mean is not None:
             lines.append(f"        {program.pointer(mean)}[i] = middle")
@@ -404,11 +406,11 @@ def _norm_backward(step: Step) -> Region:
             if one is not None
         ]
         for target, _, _ in totals:
-            lines += [f"    for j in range({x.width}):", f"        {target}[j] = {zero}"]
-        lines.append(f"    for first in range(0, {x.count}, {BLOCK}):")
+            lines += [f"    for j in range({program.size(x.width)}):", f"        {target}[j] = {zero}"]
+        lines.append(f"    for first in range(0, {program.size(x.count)}, {BLOCK}):")
         for _, partial, _ in totals:
-            lines += [f"        for j in range({x.width}):", f"            {partial}[j] = {zero}"]
-        lines.append(f"        for i in range(first, min(first + {BLOCK}, {x.count})):")
+            lines += [f"        for j in range({program.size(x.width)}):", f"            {partial}[j] = {zero}"]
+        lines.append(f"        for i in range(first, min(first + {BLOCK}, {program.size(x.count)})):")
         lines.append(f"            scale = {program.pointer(rstd)}[i]")
         middle = zero
         if centred:
@@ -418,16 +420,16 @@ def _norm_backward(step: Step) -> Region:
             h = f"{up}[{g.at('i', 'j')}]"
             begin = f"{up}, {g.start('i')}, {source}, {x.start('i')}"
             if weight is None:
-                sums = f"{program.helper('norm_sums')}({begin}, {x.width}, {middle}, {zero})"
+                sums = f"{program.helper('norm_sums')}({begin}, {program.size(x.width)}, {middle}, {zero})"
             else:
                 scales = program.pointer(weight)
                 h += f" * {scales}[j]"
-                sums = f"{program.helper('weighted_norm_sums')}({begin}, {scales}, 0, {x.width}, {middle}, {zero})"
+                sums = f"{program.helper('weighted_norm_sums')}({begin}, {scales}, 0, {program.size(x.width)}, {middle}, {zero})"
             lines += [
                 f"            total, along = {sums}",
                 f"            along = along / {width} * scale * scale",
                 f"            total = {f'total / {width}' if centred else zero}",
-                f"            for j in range({x.width}):",
+                f"            for j in range({program.size(x.width)}):",
                 f"                h = {h}",
                 f"                c = {source}[{x.at('i', 'j')}] - {middle}",
                 f"                {program.pointer(made)}[{out.at('i', 'j')}] = scale * (h - (total + c * along))",
@@ -437,11 +439,14 @@ def _norm_backward(step: Step) -> Region:
             if scaled:
                 value = f"{value} * ({source}[{x.at('i', 'j')}] - {middle}) * scale"
             lines += [
-                f"            for j in range({x.width}):",
+                f"            for j in range({program.size(x.width)}):",
                 f"                {partial}[j] = {partial}[j] + {value}",
             ]
         for target, partial, _ in totals:
-            lines += [f"        for j in range({x.width}):", f"            {target}[j] = {target}[j] + {partial}[j]"]
+            lines += [
+                f"        for j in range({program.size(x.width)}):",
+                f"            {target}[j] = {target}[j] + {partial}[j]",
+            ]
 
     return Region([upstream, given, weight, mean, rstd], [made, of_weight, of_bias], emit)
 

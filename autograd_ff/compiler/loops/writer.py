@@ -43,6 +43,7 @@ class Program:
         self.runtime: list[Runtime] = []
         self.constants: dict[tuple[str, str], str] = {}
         self.helpers: set[str] = set()
+        self.sizes: set[int] = set()
         self.lines: list[str] = []
         self._pointers: dict[tuple[str, int, np.dtype[Any]], str] = {}
         self._scratch: dict[np.dtype[Any], int] = {}
@@ -89,6 +90,14 @@ class Program:
     def helper(self, name: str) -> str:
         self.helpers.add(name)
         return name
+
+    def size(self, count: int) -> str:
+        """The length of a loop, as a variable whose value LLVM does not know.
+
+        A loop of known length it unrolls completely, which is up to three times as slow, and slow to compile.
+        """
+        self.sizes.add(count)
+        return f"n{count}"
 
     def register(self) -> str:
         self._registers += 1
@@ -146,7 +155,7 @@ class Block:
         for level, statements in enumerate(self.levels):
             lines += [indent + statement for statement in statements]
             if level < len(sizes):
-                lines.append(f"{indent}for i{level} in range({sizes[level]}):")
+                lines.append(f"{indent}for i{level} in range({self.program.size(sizes[level])}):")
                 indent += "    "
 
 
