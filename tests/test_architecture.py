@@ -42,7 +42,10 @@ UPWARD = {
     ("autograd/gradcheck.py", "testing"),  # PyTorch has its checker under autograd, and ours is there under its name
 }
 
-HEAVY = {"scipy", "graphviz", "pygraphviz", "matplotlib", "safetensors", "tqdm", "hypothesis", "pytest", "torch", "jax"}
+HEAVY = {
+    "scipy", "graphviz", "pygraphviz", "matplotlib", "safetensors", "tqdm", "hypothesis", "pytest", "torch", "jax", "numba",
+    "threadpoolctl",
+}  # fmt: skip
 MAY_DRAW = {"cli", "training", "testing"}  # import visualize, inside functions
 
 

@@ -13,6 +13,7 @@ from optim_reference import adam, reference_run
 
 from autograd_ff import engine, optim
 from autograd_ff.errors import InplaceError, OptimizerError, ShapeError
+from autograd_ff.kernels import optimizers as kernels
 
 
 def leaf(values, requires_grad=True):
@@ -391,3 +392,213 @@ def test_any_pattern_of_gradients_and_replacements(patterns, replaced):
             assert (at in after) == (before[at][1] is not None)
             if at in after:
                 assert all(np.array_equal(after[at][key].array, before[at][1][key].array) for key in after[at])
+
+
+# ---------------------------------------------------------------- what a step says about itself, for whoever replays it
+
+
+class Told(engine.Observer):
+    """Keeps actions, questions and ops in their order."""
+
+    def __init__(self):
+        self.course = []
+
+    def op(self, op, inputs, params, outputs, node, scope):
+        self.course.append(("op", op, list(inputs), params))
+
+    def host(self, action, arguments, result):
+        self.course.append(("host", action, arguments, result))
+
+    def depend(self, question, arguments, answer):
+        self.course.append(("depend", question, arguments, answer))
+
+    def replay(self):
+        """Run the record again, with the numbers that its actions give now; False where an answer is another."""
+        if any(kind == "depend" and one(*two) != three for kind, one, two, three in self.course):
+            return False
+        fresh = {}
+        for kind, one, two, three in self.course:
+            if kind == "host":
+                fresh[id(three)] = one(*two)
+            elif kind == "op":
+                engine.apply_raw(one, tuple(two), fresh.get(id(three), three))
+        return True
+
+
+OPTIMIZERS = [
+    (optim.SGD, {"lr": 0.1}),
+    (optim.SGD, {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.1}),
+    (optim.Adam, {"weight_decay": 0.1, "maximize": True}),
+    (optim.AdamW, {"amsgrad": True}),
+    (optim.RMSprop, {"momentum": 0.5, "centered": True}),
+]
+
+
+def told_twins(kind, options, steps=2):
+    """Two optimizers in the same state, the second with the record of the last step."""
+    twins = []
+    for _ in range(2):
+        params = [leaf(np.linspace(-1, 1, 6).reshape(2, 3)), leaf(np.ones(2))]
+        optimizer = kind([{"params": params[:1]}, {"params": params[1:], "lr": 0.05}], **options)
+        for step in range(steps):
+            give_gradients(params, 1.0 + step)
+            with engine.observe(Told()) as told:
+                optimizer.step()
+        twins.append((params, optimizer))
+    return twins[0], twins[1], told
+
+
+@pytest.mark.parametrize(("kind", "options"), OPTIMIZERS)
+def test_a_told_step_is_replayed_with_the_rates_and_counts_of_that_time(kind, options):
+    (params, optimizer), (others, other), told = told_twins(kind, options)
+    for number in range(5):
+        for group, mine in zip(other.param_groups, optimizer.param_groups, strict=True):
+            group["lr"] = mine["lr"] = 0.1 / (1 + number)
+        give_gradients(params, 2.0)
+        for param in others:  # the record holds the arrays of the gradients
+            param.grad.array[...] = 2.0
+        optimizer.step()
+        assert told.replay()
+        for param, one in zip(params, others, strict=True):
+            assert param.array.tobytes() == one.array.tobytes()
+            for key, value in optimizer.state[param].items():
+                assert value.array.tobytes() == other.state[one][key].array.tobytes()
+    assert optimizer.steps_taken == other.steps_taken == 7
+
+
+def switch(**options):
+    return lambda params, optimizer: optimizer.param_groups[0].update(options)
+
+
+def append_group(params, optimizer):
+    optimizer.add_param_group({"params": [leaf(np.ones(1))]})
+
+
+def skip_one(params, optimizer):
+    params[0].grad = None
+    params[1].grad = None
+    optimizer.param_groups[0]["params"] += optimizer.param_groups.pop()["params"]
+    give_gradients(params[:1])
+    optimizer.step()
+
+
+CHANGES = {
+    "amsgrad": switch(amsgrad=True),
+    "maximize": switch(maximize=True),
+    "weight decay": switch(weight_decay=0.1),
+    "replaced data": lambda params, optimizer: setattr(params[0], "data", engine.wrap(np.zeros((2, 3)))),
+    "a group more": append_group,
+    "a parameter less": lambda params, optimizer: optimizer.param_groups[1]["params"].pop(),
+    "other step counts": skip_one,
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_another_course_is_noticed_before_the_replay(change):
+    _, (params, optimizer), told = told_twins(optim.Adam, {})
+    assert told.replay()
+    CHANGES[change](params, optimizer)
+    layouts = [(layout, list(layout.placed)) for layout in optimizer._layouts]
+    assert not told.replay()
+    assert [(layout, list(layout.placed)) for layout in optimizer._layouts] == layouts  # to ask changes nothing
+
+
+def test_what_changes_no_course_needs_no_new_record():
+    _, (_, optimizer), told = told_twins(optim.Adam, {})
+    for group in optimizer.param_groups:
+        group.update(lr=0.5, betas=(0.8, 0.99), eps=1e-6, initial_lr=0.5, max_lr=1.0)
+    leaf(np.ones(3)).requires_grad = False  # something was exchanged, elsewhere
+    engine.restructured()
+    assert told.replay()
+    _, (_, optimizer), told = told_twins(optim.SGD, {"momentum": 0.9})
+    optimizer.param_groups[0]["momentum"] = 0.8  # as OneCycleLR does
+    assert told.replay()
+    optimizer.param_groups[0]["momentum"] = 0.0
+    assert not told.replay()
+
+
+def test_the_first_step_with_momentum_is_another():
+    _, (_, optimizer), told = told_twins(optim.SGD, {"momentum": 0.9}, steps=1)
+    assert not told.replay()  # it would start the buffer anew
+    optimizer.state = {}
+    assert told.replay()
+
+
+def test_what_was_loaded_counts_as_exchanged():
+    _, (_, optimizer), _ = told_twins(optim.Adam, {})
+    for action in (
+        lambda: optimizer.load_state_dict(optimizer.state_dict()),
+        lambda: optimizer.add_param_group({"params": [leaf(np.ones(1))]}),
+        lambda: setattr(optimizer, "state", {}),
+    ):
+        before = engine.versions.structure
+        action()
+        assert engine.versions.structure > before
+
+
+def test_an_optimizer_of_ones_own_depends_on_all_its_options():
+    class Plain(optim.Optimizer):
+        def __init__(self, params):
+            super().__init__(params, {"lr": 0.1, "sizes": [1, 2], "schedule": len})
+
+    class Flat(optim.FlatOptimizer):
+        def __init__(self, params):
+            super().__init__(params, {"lr": 0.1})
+
+        def _update(self, buffer, gradients, group):
+            pass
+
+    param = leaf(np.ones(2))
+    give_gradients([param])
+    plain, flat = Plain([param]), Flat([param])
+    for optimizer, act in ((plain, plain.zero_grad), (flat, flat.step)):
+        with engine.observe(Told()) as told:
+            act()
+        assert told.replay()
+        optimizer.param_groups[0]["lr"] = 0.2
+        assert not told.replay()
+        optimizer.param_groups[0]["lr"] = 0.1
+        assert told.replay()
+    plain.param_groups[0]["sizes"].append(3)
+    with engine.observe(Told()) as told:
+        plain.zero_grad()
+    assert told.replay()
+    plain.param_groups[0]["sizes"].append(4)
+    assert not told.replay()
+
+
+@given(
+    cuts=st.lists(st.integers(1, 40), min_size=1, max_size=8),
+    chunk=st.sampled_from([1, 7, 64, 1000]),
+    small=st.sampled_from([1, 10, 1000]),
+    kind=st.sampled_from(OPTIMIZERS),
+    layout=st.sampled_from(["C", "F"]),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=80, deadline=None)
+def test_how_gradients_are_cut_up_changes_no_bit(cuts, chunk, small, kind, layout, seed):
+    """Each kernel on several gradients of any layout, and on the same numbers in one array; none is written."""
+    rng = np.random.default_rng(seed)
+    gradients = [np.asarray(rng.standard_normal((2, size)), np.float32, order=layout) for size in cuts]
+    flat = np.concatenate([gradient.ravel() for gradient in gradients])
+    kept = [gradient.copy() for gradient in gradients]
+    param = leaf(rng.standard_normal(flat.size).astype(np.float32))
+    param.grad = engine.wrap(flat)
+    optimizer = kind[0]([param], **kind[1])
+    optimizer.step()
+    with engine.observe(Told()) as told:
+        optimizer.step()
+    (op, inputs, options) = next(one[1:] for one in told.course if one[0] == "op")
+    scratch = op.inputs.index("scratch")
+    usual, kernels.SMALL = kernels.SMALL, small
+    try:
+        results = []
+        for pieces, size in ((gradients, chunk), ([flat], flat.size)):
+            arrays = [np.array(one) for one in inputs[:scratch]]
+            op.forward(*arrays, np.empty((2, size), np.float32), *pieces, **options)
+            results.append([one.tobytes() for one in arrays])
+    finally:
+        kernels.SMALL = usual
+    assert results[0] == results[1]
+    for gradient, before in zip(gradients, kept, strict=True):
+        assert np.array_equal(gradient, before)

@@ -129,7 +129,8 @@ def check(world: World, internal: set[str] | None = None, rtol: float = 4e-6, at
             if operand is None or operand.name in internal:
                 continue
             got, wanted = seen(operand, actual), seen(operand, expected)
-            tight = operand.dtype == F64
+            # NumPy computes parts of an op of mixed types in float32
+            tight = all(one.dtype != F32 for one in (operand, *step.inputs) if isinstance(one, Operand))
             message = f"{step.op} {[one.dtype for one in step.inputs if isinstance(one, Operand)]} {step.params}"
             if operand.dtype.kind == "f":
                 scale = 1e-6 if tight else 1.0
@@ -142,7 +143,7 @@ def check(world: World, internal: set[str] | None = None, rtol: float = 4e-6, at
 # ---------------------------------------------------------------- one element at a time
 
 
-ELEMENTWISE = sorted(set(expressions.FORMS) & set(OPS)) + ["gelu.backward"]
+ELEMENTWISE = [*sorted(set(expressions.FORMS) & set(OPS)), "gelu.backward"]
 # SciPy's, and not to be called with an infinity in float32 of theirs
 DIFFERENT_AT_INFINITY = {"gelu", "gelu.backward"}
 LAYOUTS = ["C", "C", "F", "sliced", "reversed"]
@@ -188,14 +189,18 @@ def random_step(world: World, op: str, shape: tuple[int, ...], inputs: list[Any]
         dtype = rng.choice([F32, F32, F64])
         for _ in range(count):
             kind = rng.choice([dtype, dtype, dtype, np.dtype(bool), np.dtype(np.int64), np.dtype(np.int32)])
-            own = tuple(1 if rng.random() < 0.2 else side for side in shape)[rng.integers(0, len(shape) + 1) if count > 1 else 0 :]
+            own = tuple(1 if rng.random() < 0.2 else side for side in shape)[
+                rng.integers(0, len(shape) + 1) if count > 1 else 0 :
+            ]
             scalar = count > 1 and not op.endswith(".backward") and rng.random() < 0.15
             finite = op in DIFFERENT_AT_INFINITY
             inputs.append(1.5 if scalar else world.place(_values(rng, own, kind, finite), rng.choice(LAYOUTS)))
     if op == "clip" and rng.random() < 0.5:
         inputs[rng.integers(1, 3)] = None
-    if op == "write":
-        inputs[0] = world.place(np.zeros(shape, inputs[1].dtype if isinstance(inputs[1], Operand) else F32))
+    in_place = op in OPS and bool(OPS[op].mutates)
+    if in_place:
+        last = inputs[-1]
+        inputs[0] = world.place(_values(rng, shape, last.dtype if isinstance(last, Operand) else F32))
     params = _params(rng, op)
     arrays = [one for one in inputs if isinstance(one, Operand)]
     if not arrays:
@@ -211,7 +216,7 @@ def random_step(world: World, op: str, shape: tuple[int, ...], inputs: list[Any]
             result = np.asarray(rule.forward(*values, **params))
     except (TypeError, ValueError):
         return None
-    output = inputs[0] if op == "write" else world.room(result.shape, result.dtype, rng.choice(LAYOUTS))
+    output = inputs[0] if in_place else world.room(result.shape, result.dtype, rng.choice(LAYOUTS))
     step = Step(op, probe.inputs, (output,), params)
     return step if supports(step) else None
 
@@ -257,7 +262,7 @@ CHAIN = [
 ]  # fmt: skip
 
 
-@examples(8)
+@examples(6)
 @given(seed=SEEDS)
 @example(seed=3)
 def test_merged_chains_are_numpys_step_by_step(seed):
@@ -269,7 +274,6 @@ def test_merged_chains_are_numpys_step_by_step(seed):
     known.append(world.place(_values(rng, shape[-1:], F32)))
     known.append(world.place(_values(rng, (), F32)))
     made: list[str] = []
-    read: set[str] = set()
     for _ in range(14):
         op = str(rng.choice(CHAIN))
         chosen: list[Any] = [known[rng.integers(len(known))] for _ in range(_inputs_of(op))]
@@ -278,19 +282,23 @@ def test_merged_chains_are_numpys_step_by_step(seed):
             continue
         (output,) = step.outputs
         kind = rng.random()
-        fitting = [one for one in chosen if isinstance(one, Operand) and one.shape == output.shape and one.dtype == output.dtype]
+        fitting = [
+            one
+            for one in chosen
+            if isinstance(one, Operand) and one.shape == output.shape and one.dtype == output.dtype
+        ]
         if kind < 0.2 and fitting:  # in place
             step = Step(op, step.inputs, (fitting[0],), step.params)
         elif kind < 0.3 and len(shape) > 1 and output.dtype == F32 and output.shape == shape:
             turned = world.view(output, f"{output.name}.T", lambda one: one.T)
-            known.append(turned) if turned.shape == shape else None
+            if turned.shape == shape:
+                known.append(turned)
         world.steps.append(step)
         if step.outputs[0] is output:
             known.append(output)
             made.append(output.name)
-        read |= {one.name for one in step.inputs if isinstance(one, Operand)}
-    names_in_memory = [one.memory for one in known]
-    internal = {name for name in made if name in read and rng.random() < 0.5 and names_in_memory.count(name) == 1}
+    unwanted = {name for name in made if rng.random() < 0.5}
+    internal = {one.name for one in known if one.memory in unwanted}
     kernel = check(world, internal, rtol=2e-5, atol=2e-5)
     assert len({(one.memory, one.offset, one.dtype) for one in kernel.arguments}) == len(kernel.arguments)
 
@@ -327,40 +335,55 @@ def test_a_view_of_what_was_just_written_begins_a_new_loop():
     turned = world.view(y, "turned", lambda one: one.T)
     out = world.room((4, 4), F32)
     world.step("negative", (x,), (y,))
-    world.step("add", (y, turned), (out,))
+    world.step("add", (x, turned), (out,))
     check(world, {y.name})
+
+
+def _one_step(op: str, *values: Any) -> None:
+    world = World(0)
+    inputs = [world.place(np.array(one, F32)) for one in values]
+    world.step(op, inputs, (world.room(inputs[0].shape, F32),))
+    check(world)
 
 
 def test_planted_faults_are_found(monkeypatch):
     with monkeypatch.context() as patch:
         patch.setitem(expressions.FORMS, "maximum", expressions.FORMS["minimum"])
         with pytest.raises(AssertionError, match="maximum"):
-            world = World(0)
-            x, y = (world.place(_values(world.rng, (4,), F32)) for _ in range(2))
-            world.step("maximum", (x, y), (world.room((4,), F32),))
-            check(world)
+            _one_step("maximum", [1.0, 2.0], [0.0, 3.0])
     with monkeypatch.context() as patch:
         patch.setattr(nests.Nest, "_fits", lambda self, assign: assign.shape == self.shape)
         with pytest.raises(AssertionError):
             test_a_view_of_what_was_just_written_begins_a_new_loop()
     with monkeypatch.context() as patch:
-        patch.setattr(expressions, "_at_least", lambda make, x, bound: f"{x} if {x} > {make.constant(bound)} else {make.constant(bound)}")
-        with pytest.raises(AssertionError):
-            world = World(0)
-            x = world.place(np.array([np.nan, 1.0], F32))
-            world.step("relu", (x,), (world.room((2,), F32),))
-            check(world)
+        patch.setattr(
+            expressions,
+            "_at_least",
+            lambda make, x, bound: f"{x} if {x} > {make.constant(bound)} else {make.constant(bound)}",
+        )
+        with pytest.raises(AssertionError, match="relu"):
+            _one_step("relu", [np.nan, 1.0])
 
 
 # ---------------------------------------------------------------- reductions and products
 
 
-@examples(3)
+@examples(2)
 @given(seed=SEEDS)
 def test_reductions(seed):
     world = World(seed)
     rng = world.rng
-    for op in ("sum", "add.reduce", "mean", "amax", "amin", "maximum.reduce", "minimum.reduce", "column_sum", "row_sum"):
+    for op in (
+        "sum",
+        "add.reduce",
+        "mean",
+        "amax",
+        "amin",
+        "maximum.reduce",
+        "minimum.reduce",
+        "column_sum",
+        "row_sum",
+    ):
         for _ in range(2):
             plain = op in ("column_sum", "row_sum")
             shape = tuple(rng.integers(1, 7, 2 if plain else rng.integers(1, 4)).tolist())
@@ -401,7 +424,7 @@ def test_sums_of_many_numbers_are_as_precise_as_numpys(axis):
 def test_small_products(seed):
     world = World(seed)
     rng = world.rng
-    for _ in range(10):
+    for _ in range(6):
         n, k, m = rng.integers(1, 20, 3).tolist()
         dtype = rng.choice([F32, F64])
         one, two = [((n, k), (k, m)), ((k,), (k, m)), ((n, k), (k,)), ((k,), (k,))][rng.integers(4)]
@@ -454,7 +477,11 @@ def test_cross_entropy(seed):
             g = world.place(_values(rng, shape, dtype, True))
             gradient = world.room((n, classes), dtype, rng.choice(["C", "F"]))
             world.step(
-                "cross_entropy.backward", (g, x, target, lse), (gradient, None), reduction=reduction, needs=(True, False)
+                "cross_entropy.backward",
+                (g, x, target, lse),
+                (gradient, None),
+                reduction=reduction,
+                needs=(True, False),
             )
     check(world, rtol=1e-5, atol=1e-5)
 
@@ -490,7 +517,9 @@ def test_normalisation_and_softmax(seed):
             parameters, statistics = parameters[:1], statistics[:1]
         world.step(op, (x, *parameters), (out, *statistics), dims=1, eps=1e-3)
         g = world.place(_values(rng, shape, dtype, True))
-        gradients = [world.room(shape, dtype)] + [None if one is None else world.room(one.shape, dtype) for one in parameters]
+        gradients = [world.room(shape, dtype)] + [
+            None if one is None else world.room(one.shape, dtype) for one in parameters
+        ]
         needs = tuple(one is not None for one in gradients)
         world.step(f"{op}.backward", (g, x, *parameters, *statistics), gradients, dims=1, needs=needs)
     check(world, rtol=1e-4, atol=2e-4)
@@ -517,7 +546,9 @@ def test_optimizers_give_the_same_bits_as_their_kernels(seed):
         names = OPS[op].inputs[:-2]
         sizes = [tuple(rng.integers(1, 6, rng.integers(0, 3)).tolist()) for _ in range(rng.integers(1, 4))]
         total = sum(math.prod(one) for one in sizes)
-        flat = [world.place(np.abs(_values(rng, (total,), dtype, True)) + (9 if "square" in one else 0)) for one in names]
+        flat = [
+            world.place(np.abs(_values(rng, (total,), dtype, True)) + (9 if "square" in one else 0)) for one in names
+        ]
         scratch = world.room((2, total), dtype)
         gradients = [world.place(_values(rng, one, dtype, True), rng.choice(LAYOUTS)) for one in sizes]
         params = {**call.params, "lr": Runtime("rate", "lr")}

@@ -371,3 +371,85 @@ def test_a_group_added_later_that_cannot_take_part():
         scheduler.optimizer.add_param_group({"params": [leaf()]})
         with pytest.raises(OptimizerError, match="group was added"):
             scheduler.step()
+
+
+# ---------------------------------------------------------------- as actions of a step that is recorded and replayed
+
+
+class Actions(engine.Observer):
+    def __init__(self):
+        self.seen = []
+
+    def host(self, action, arguments, result):
+        self.seen.append((action, arguments))
+
+
+def _sequence(optimizer):
+    parts = [lr_scheduler.ExponentialLR(optimizer, 0.9), lr_scheduler.CosineAnnealingWarmRestarts(optimizer, 2)]
+    return lr_scheduler.SequentialLR(optimizer, parts, milestones=[3])
+
+
+class OwnStep(lr_scheduler.StepLR):
+    """A schedule whose author wrapped `step`, as one does in PyTorch."""
+
+    calls = 0
+
+    def step(self):
+        self.calls += 1
+        super().step()
+
+
+SCHEDULES = {
+    "LambdaLR": lambda optimizer: lr_scheduler.LambdaLR(optimizer, lambda epoch: 1 / (1 + epoch)),
+    "StepLR": lambda optimizer: lr_scheduler.StepLR(optimizer, 2),
+    "MultiStepLR": lambda optimizer: lr_scheduler.MultiStepLR(optimizer, [2, 4]),
+    "ConstantLR": lambda optimizer: lr_scheduler.ConstantLR(optimizer, 0.5, 3),
+    "LinearLR": lambda optimizer: lr_scheduler.LinearLR(optimizer, 0.5, 1.0, 3),
+    "ExponentialLR": lambda optimizer: lr_scheduler.ExponentialLR(optimizer, 0.9),
+    "CosineAnnealingLR": lambda optimizer: lr_scheduler.CosineAnnealingLR(optimizer, 3),
+    "CosineAnnealingWarmRestarts": lambda optimizer: lr_scheduler.CosineAnnealingWarmRestarts(optimizer, 2, 2),
+    "OneCycleLR": lambda optimizer: lr_scheduler.OneCycleLR(optimizer, 0.1, 20),
+    "SequentialLR": _sequence,
+    "of Sequentials": lambda optimizer: lr_scheduler.SequentialLR(
+        optimizer, [_sequence(optimizer), OwnStep(optimizer, 2)], milestones=[5]
+    ),
+    "ReduceLROnPlateau": lambda optimizer: lr_scheduler.ReduceLROnPlateau(optimizer, patience=2),
+}
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_a_step_is_one_action_that_can_be_repeated(name):
+    """Calling what the recorder was told goes through the same rates as calling `step`."""
+    rates = []
+    for replayed in (False, True):
+        optimizer = optim.Adam([leaf()], lr=0.1)
+        scheduler = SCHEDULES[name](optimizer)
+        arguments = (1.0,) if name == "ReduceLROnPlateau" else ()
+        optimizer.step()
+        with engine.observe(Actions()) as actions:
+            scheduler.step(*arguments)
+        assert len(actions.seen) == 1  # those of schedulers inside are part of it
+        action, given = actions.seen[0]
+        for _ in range(8):
+            optimizer.step()
+            if replayed:
+                action(*given)
+            else:
+                scheduler.step(*arguments)
+            rates.append((replayed, optimizer.param_groups[0]["lr"], optimizer.param_groups[0]["betas"]))
+    assert [one[1:] for one in rates[:8]] == [one[1:] for one in rates[8:]]
+    assert len({rate for _, rate, _ in rates}) > 1
+
+
+def test_an_action_that_fails_leaves_the_next_one_whole():
+    optimizer = optim.SGD([leaf()], lr=0.1)
+    scheduler = lr_scheduler.OneCycleLR(optimizer, 0.1, 1, cycle_momentum=False)
+    optimizer.step()
+    scheduler.step()
+    with pytest.raises(OptimizerError, match="Tried to step"):
+        scheduler.step()
+    other = lr_scheduler.StepLR(optimizer, 2)
+    optimizer.step()
+    with engine.observe(Actions()) as actions:
+        other.step()
+    assert len(actions.seen) == 1

@@ -15,13 +15,14 @@ from .values import Memory, Value
 __all__ = ["build"]
 
 
-def build(record: Recorder, arguments: list[Value], results: dict[int, Value], fast: bool) -> Plan:
+def build(record: Recorder, arguments: list[Value], results: dict[int, Value], fast: bool, overlapping: bool) -> Plan:
     """Plan the replay of a recorded call.
 
     Args:
         arguments: the arrays that each call brings.
         results: what the call returned, by position among all that it returned.
         fast: put neighbouring instructions into compiled loops.
+        overlapping: some arguments show common memory, so that a write to one may change another.
     """
     gradients: list[tuple[object, Value | None]] = []
     for touched in record.touched:
@@ -34,7 +35,9 @@ def build(record: Recorder, arguments: list[Value], results: dict[int, Value], f
     instructions = _restore_constants(instructions, record)
     wanted = [*results.values(), *shown]
     instructions = drop_dead(instructions, wanted)
-    instructions = share(fold(instructions), wanted, shown)
+    instructions = fold(instructions)
+    if not overlapping:
+        instructions = share(instructions, wanted, shown)
     instructions = drop_copies(instructions, wanted, shown)
     blocks = lay_out_gradients(instructions, shown, len(record.memories))
     named = {(value.memory, value.geometry): value.name for value in shown if value.name}
@@ -80,8 +83,9 @@ def _restore_constants(instructions: list[Instruction], record: Recorder) -> lis
         record.memories.append(original)
         source = Value(len(record.values), template, original)
         record.values.append(source)
-        target = Value(len(record.values), memory.array, memory)
+        target = source.derived(len(record.values), memory=memory)
         record.values.append(target)
+        memory.size = max(memory.size, template.nbytes)
         memory.kind, memory.array = "internal", None
         first.append(Instruction("copy", "into", np.copyto, (source,), (target,)))
     return first + instructions

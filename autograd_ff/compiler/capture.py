@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from ..engine import Leaf, TensorCore, get_default_dtype, versions, wrap
-from ..engine.site import at, calling_code
+from ..engine.dispatch import NUMPY_ERRORS
+from ..engine.site import at, calling_code, here
 from ..engine.state import LOCAL
-from ..errors import CaptureError
+from ..errors import AutogradError, CaptureError, DimensionError, DtypeError, ShapeError
 from ..nn import Parameter
 from .build import build
 from .compare import Difference, _same
-from .emit import Program, emit
+from .emit import PROGRAM, Program, emit
 from .guards import Guards, fits
 from .plan import Options, Plan
 from .record import Recorder
@@ -103,6 +104,7 @@ class Outcome:
 
     def __init__(self, record: Recorder, call: Call, result: Any) -> None:
         leaves: list[Any] = []
+        self._values: dict[int, Value | None] = {}  # by id of a leaf from outside
         self.structure = flatten(result, leaves)
         self.leaves = [self._leaf(record, call, one) for one in leaves]
 
@@ -124,19 +126,23 @@ class Outcome:
             )
         value = record.known(leaf.array)
         if value is None or value.memory.kind == "state":
+            self._values[id(leaf)] = value
             return "outside", leaf  # settled by the next call, which shows what stays
         return "value", value
 
     def settle(self, before: Outcome) -> None:
         """With the outcome of a call that did the same: what was returned of tensors that the step did not make."""
-        for at, ((kind, leaf), (_, earlier)) in enumerate(zip(self.leaves, before.leaves, strict=True)):
+        pairs = zip(self.leaves, before.leaves, strict=True)
+        for position, ((kind, leaf), (_, earlier)) in enumerate(pairs):
             if kind == "outside":
                 if leaf is earlier:
-                    self.leaves[at] = "object", leaf
+                    self.leaves[position] = "object", leaf
                 elif leaf.array is earlier.array:
-                    self.leaves[at] = "shared", leaf.array
+                    self.leaves[position] = "shared", leaf.array
+                elif (value := self._values[id(leaf)]) is not None and value.memory.kind == "state":
+                    self.leaves[position] = "shared", value.array_in(value.memory.array)  # a view of what stays
                 else:
-                    self.leaves[at] = "constant", leaf.array.copy()
+                    self.leaves[position] = "constant", leaf.array.copy()
 
     def same(self, other: Outcome) -> bool:
         if self.structure != other.structure:
@@ -165,7 +171,11 @@ class Captured:
         self.guards = guards
         self.outcome = outcome
         self.plan: Plan = build(
-            record, [*arguments, *(one.entry for one in entries if one.entry)], outcome.values(), options.fast
+            record,
+            [*arguments, *(one.entry for one in entries if one.entry)],
+            outcome.values(),
+            options.fast,
+            any(not same for _, _, same in call.key[3]),
         )
         self.program: Program = emit(self.plan, title, options.threads)
         self.replay: Callable[..., tuple[np.ndarray, ...]] = self.program.function()
@@ -261,7 +271,7 @@ class Captured:
                 if array.shape != shape or array.dtype is not dtype or array.strides != strides:
                     return None
                 arrays.append(array)
-            return arrays if self.examples is None else None
+            return arrays
 
         return accepts
 
@@ -277,7 +287,12 @@ class Captured:
 
     def quick_run(self, arrays: list[np.ndarray], line: Any) -> tuple[np.ndarray, ...]:
         """Replay on arrays, and set the gradients."""
-        returned = self.replay(*arrays)
+        try:
+            returned = self.replay(*arrays)
+        except NUMPY_ERRORS as error:
+            if isinstance(error, AutogradError):
+                raise
+            raise self._explained(error) from error
         for known in self.gradients:
             tensor, gradient, array = known
             if gradient is not None and (gradient.array is not array or gradient.node is not None):
@@ -285,6 +300,16 @@ class Captured:
             tensor._grad = gradient
         self._written.bump(line)
         return returned
+
+    def _explained(self, error: Exception) -> Exception:
+        """What NumPy raised in a replay, told with the user's line that it carried out."""
+        trace = error.__traceback__
+        while trace is not None and trace.tb_frame.f_code.co_filename != PROGRAM:
+            trace = trace.tb_next
+        site = "" if trace is None else f"\n  in {self.program.site(trace.tb_lineno)}"
+        kinds = ((IndexError, DimensionError), (ValueError, ShapeError), (TypeError, DtypeError))
+        kind: type[AutogradError] = next((ours for theirs, ours in kinds if isinstance(error, theirs)), AutogradError)
+        return kind(f"a replayed step: {error}{site}{here()}")
 
     def quick_results(self, returned: tuple[np.ndarray, ...]) -> Any:
         """The results of a call without arguments among them."""

@@ -115,7 +115,7 @@ class Recorder(Observer):
     _memories: dict[int, Memory] = field(default_factory=dict)  # by id of the array that owns it
     _brought: list[tuple[Memory, np.ndarray]] = field(default_factory=list)  # arguments and gradients found on entry
     _touched: dict[int, Touched] = field(default_factory=dict)  # by id of the tensor
-    _declared: dict[int, np.ndarray] = field(default_factory=dict)
+    _declared: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
     _actions: dict[int, Action] = field(default_factory=dict)  # by id of the result
     _scope: Scope | None = None  # the last one seen
 
@@ -159,7 +159,8 @@ class Recorder(Observer):
                 })  # fmt: skip
                 return made
             memory = self._new_memory(kind, root, None)
-            memory.declared = id(array) in self._declared
+            if kind == "state" and id(array) in self._declared:
+                memory.declared, memory.array = True, self._declared[id(array)][1]
             memory.where = calling_site() if kind == "state" else None
             self._memories[id(root)] = memory
         return self._new_value(array, memory)
@@ -246,7 +247,7 @@ class Recorder(Observer):
         self.touched.append(touched)
 
     def constant(self, array: Any) -> None:
-        self._declared[id(array)] = array
+        self._declared[id(array)] = array, array.copy()  # as it is now: the step may go on to write into it
 
     def host(self, action: Callable[..., Any], arguments: tuple[Any, ...], result: Any) -> None:
         done = Action(action, arguments, result, calling_site())

@@ -99,9 +99,9 @@ class CompiledStep:
             self._running = thread
             try:
                 last = self._last
-                if last is not None and not kwargs and last.accepts is not None and not self.options.verify:
+                if last is not None and not kwargs and last.accepts is not None and last.examples is None:
                     arrays = last.accepts(args)
-                    if arrays is not None and last.guards.hold():
+                    if arrays is not None and not self.options.verify and last.guards.hold():
                         frame = sys._getframe(1)
                         return last.quick_results(last.quick_run(arrays, (frame.f_code, frame.f_lasti)))
                 return self._call(args, kwargs, Call(args, kwargs, (state.grad_enabled, get_default_dtype())))
@@ -256,7 +256,8 @@ def compile(
     **What a plan cannot see**: changes of Python variables and of other objects than the above, and what the step does
     beside operations on Tensors: prints, appends, counters. ``verify`` looks for that.
 
-    A returned tensor is the caller's. A ``.grad`` shows memory that the next call overwrites. Returned tensors have no graph.
+    A returned tensor is the caller's. A ``.grad`` shows memory that the next call overwrites. Returned tensors have no graph, and what is no
+    Tensor is returned as the recorded call returned it.
     Calls of several threads wait for each other. While something observes the operations (`visualize.trace`,
     ``detect_anomaly``), and inside another compiled step, the function runs as it is.
 

@@ -15,7 +15,7 @@ from .promotion import get_default_dtype, promote_types, result_type, set_defaul
 from .register import composite, kernel, primitive
 from .site import Site, calling_site, here, warn
 from .state import (
-    Observer, Scope, constant, depend, enable_grad, host, is_grad_enabled, no_grad, observe, scope, set_grad_enabled, touch,
+    Observer, Scope, constant, depend, enable_grad, host, is_grad_enabled, is_observed, no_grad, observe, scope, set_grad_enabled, touch,
 )  # fmt: skip
 from .tensor import TensorCore, View, set_tensor_class, wrap
 from .versions import restructured

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .op import Op
 
 __all__ = [
-    "Observer", "Scope", "constant", "depend", "enable_grad", "host", "is_grad_enabled", "no_grad", "observe", "scope",
+    "Observer", "Scope", "constant", "depend", "enable_grad", "host", "is_grad_enabled", "is_observed", "no_grad", "observe", "scope",
     "set_grad_enabled", "touch",
 ]  # fmt: skip
 
@@ -259,6 +259,11 @@ def observe(observer: Observer) -> Iterator[Observer]:
 
 
 # ---------------------------------------------------------------- what a computation does beside its ops
+
+
+def is_observed() -> bool:
+    """Whether anybody observes what this thread does."""
+    return LOCAL.state.observers is not None
 
 
 def touch(tensor: Any, how: str) -> None:

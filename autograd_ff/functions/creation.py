@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..engine import TensorCore, get_default_dtype, here, wrap
+from ..engine import OPS, TensorCore, apply_raw, constant, get_default_dtype, here, is_observed, wrap
 from ..engine.tensor import note_read
 from ..errors import DtypeError, ShapeError
 from .composition import composed
@@ -50,8 +50,14 @@ def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: b
     (dtype('int64'), dtype('bool'))
     """
     check_device(device)
+    if isinstance(data, np.ndarray) and is_observed():  # whoever records hears of the copy
+        wanted = data.dtype if dtype is None else as_dtype(dtype)
+        _check_numbers(data)
+        copied = apply_raw(OPS["cast"], (np.asarray(data),), {"dtype": wanted})
+        return _finish(copied if copied is not data else np.array(data), requires_grad)
     array = _array_of(data, dtype)
-    return _finish(np.array(array) if array is data or isinstance(data, TensorCore) else array, requires_grad)
+    made = np.array(array) if array is data or isinstance(data, TensorCore) else array
+    return _finish(made if isinstance(data, (np.ndarray, TensorCore)) else constant(made), requires_grad)
 
 
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
@@ -231,7 +237,7 @@ def zeros(*size: int | Sequence[int], dtype: Any = None, device: Any = None, req
     >>> af.zeros(2, 3).shape, af.zeros((2, 3)).shape
     ((2, 3), (2, 3))
     """
-    return _finish(np.zeros(shape_of(size), _float_or(dtype, device)), requires_grad)
+    return _finish(constant(np.zeros(shape_of(size), _float_or(dtype, device))), requires_grad)
 
 
 def ones(*size: int | Sequence[int], dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
@@ -241,7 +247,7 @@ def ones(*size: int | Sequence[int], dtype: Any = None, device: Any = None, requ
     >>> af.ones(2)
     tensor([1., 1.])
     """
-    return _finish(np.ones(shape_of(size), _float_or(dtype, device)), requires_grad)
+    return _finish(constant(np.ones(shape_of(size), _float_or(dtype, device))), requires_grad)
 
 
 def empty(*size: int | Sequence[int], dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
@@ -267,7 +273,7 @@ def full(
     array = _array_of(fill_value, dtype)
     if array.ndim:
         raise ShapeError(f"full takes one number to fill with, got one of shape {array.shape}{here()}")
-    return _finish(np.full(shape_of((size,) if isinstance(size, int) else (tuple(size),)), array), requires_grad)
+    return _finish(constant(np.full(shape_of((size,) if isinstance(size, int) else (tuple(size),)), array)), requires_grad)
 
 
 def _float_or(dtype: Any, device: Any) -> np.dtype[Any]:
@@ -283,7 +289,7 @@ def zeros_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires
     tensor([0, 0])
     """
     check_tensors("zeros_like", input)
-    return _finish(np.zeros(input.shape, _same_or(input, dtype, device)), requires_grad)
+    return _finish(constant(np.zeros(input.shape, _same_or(input, dtype, device))), requires_grad)
 
 
 def ones_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
@@ -294,7 +300,7 @@ def ones_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_
     tensor([1, 1])
     """
     check_tensors("ones_like", input)
-    return _finish(np.ones(input.shape, _same_or(input, dtype, device)), requires_grad)
+    return _finish(constant(np.ones(input.shape, _same_or(input, dtype, device))), requires_grad)
 
 
 def empty_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
@@ -343,7 +349,7 @@ def new_zeros(input: Tensor, *size: int | Sequence[int], dtype: Any = None, requ
     >>> af.tensor([1, 2]).new_zeros(3)
     tensor([0, 0, 0])
     """
-    return _finish(np.zeros(shape_of(size), _same_or(input, dtype, None)), requires_grad)
+    return _finish(constant(np.zeros(shape_of(size), _same_or(input, dtype, None))), requires_grad)
 
 
 def new_ones(input: Tensor, *size: int | Sequence[int], dtype: Any = None, requires_grad: bool = False) -> Tensor:
@@ -353,7 +359,7 @@ def new_ones(input: Tensor, *size: int | Sequence[int], dtype: Any = None, requi
     >>> af.tensor([1, 2]).new_ones(3)
     tensor([1, 1, 1])
     """
-    return _finish(np.ones(shape_of(size), _same_or(input, dtype, None)), requires_grad)
+    return _finish(constant(np.ones(shape_of(size), _same_or(input, dtype, None))), requires_grad)
 
 
 def new_empty(input: Tensor, *size: int | Sequence[int], dtype: Any = None, requires_grad: bool = False) -> Tensor:
@@ -412,7 +418,7 @@ def arange(
         dtype = dtype_of(1.0 if any(isinstance(one, float) for one in (start, end, step)) else 1)
     # Each number from its position, in float64 or integers: adding up steps in float32 would drift.
     count = math.ceil((end - start) / step)
-    return _finish((start + step * np.arange(count)).astype(as_dtype(dtype)), requires_grad)
+    return _finish(constant((start + step * np.arange(count)).astype(as_dtype(dtype))), requires_grad)
 
 
 def linspace(
@@ -427,7 +433,7 @@ def linspace(
     start, end = (_number(one, "linspace") for one in (start, end))
     if steps < 0:
         raise ShapeError(f"linspace cannot make {steps} numbers{here()}")
-    return _finish(np.linspace(start, end, steps).astype(_float_or(dtype, device)), requires_grad)
+    return _finish(constant(np.linspace(start, end, steps).astype(_float_or(dtype, device))), requires_grad)
 
 
 def logspace(
@@ -441,7 +447,7 @@ def logspace(
     tensor([  1.,  10., 100.])
     """
     start, end = (one.item() if hasattr(one, "item") else one for one in (start, end))
-    return _finish(np.logspace(start, end, steps, base=base).astype(_float_or(dtype, device)), requires_grad)
+    return _finish(constant(np.logspace(start, end, steps, base=base).astype(_float_or(dtype, device))), requires_grad)
 
 
 def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
@@ -452,7 +458,7 @@ def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = None, 
     tensor([[1., 0.],
             [0., 1.]])
     """
-    return _finish(np.eye(*shape_of((n, n if m is None else m)), dtype=_float_or(dtype, device)), requires_grad)
+    return _finish(constant(np.eye(*shape_of((n, n if m is None else m)), dtype=_float_or(dtype, device))), requires_grad)
 
 
 @composed

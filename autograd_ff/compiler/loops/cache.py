@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import inspect
 import linecache
 import os
 import stat
@@ -58,7 +59,9 @@ def load(source: str) -> dict[str, Any]:
 def _key(source: str) -> str:
     import numba
 
-    parts = (source, sys.version, np.__version__, numba.__version__, _version())
+    from . import pointers  # which the source uses, and which has no version of its own
+
+    parts = (source, inspect.getsource(pointers), sys.version, np.__version__, numba.__version__, _version())
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 

@@ -473,3 +473,16 @@ def _nan_to_num(make: Maker, x: str, nan: float = 0.0, posinf: Any = None, negin
     infinite, minus = make.constant(math.inf), make.constant(-math.inf)
     x = make.let(f"{make.constant(nan)} if {x} != {x} else {x}")
     return f"{high} if {x} == {infinite} else ({low} if {x} == {minus} else {x})"
+
+
+# ---------------------------------------------------------------- in place
+
+
+@form("clip_gradient", params=("clip_value",), floats=True)
+def _clip_gradient(make: Maker, gradient: str, clip_value: float = 1.0) -> str:
+    return _at_most(make, _at_least(make, gradient, -clip_value), clip_value)
+
+
+@form("update_running_statistic", params=("momentum", "factor"), floats=True)
+def _update_running(make: Maker, running: str, new: str, momentum: float = 0.1, factor: float = 1.0) -> str:
+    return f"{running} * {make.constant(1 - momentum)} + {new} * {make.constant(momentum * factor)}"
