@@ -1,58 +1,117 @@
-"""``python -m benchmarks``: training steps, per-op overhead, import times, gradient checkers, pictures, as tables and as JSON."""
+"""``python -m benchmarks``: training steps, per-op overhead, import times and all else that is measured, as tables.
+
+Parts: steps, overhead, imports, first (time to the first gradient), mnist (whole epochs) and subnormals, which are the
+default; scaling (by batch, width, depth), memory, threads (of single products), checker (gradient checkers) and rendering
+(pictures of large graphs).
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import sys
 from pathlib import Path
 from typing import Any
 
-from . import checker, imports, overhead, rendering, steps
+import numpy as np
+
+from . import checker, first, imports, memory, mnist, overhead, plot, rendering, scaling, steps, subnormals, threads
 from .cases import CASES
+from .frameworks import FRAMEWORKS
+
+DEFAULT = ["steps", "overhead", "imports", "first", "mnist", "subnormals"]
+PARTS = [*DEFAULT, "scaling", "memory", "threads", "checker", "rendering"]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument(
-        "parts", nargs="*", metavar="part", help="any of: steps, overhead, imports (default: these), checker, rendering"
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rounds", type=int, default=11, help="alternating rounds of the training steps")
-    parser.add_argument("--case", choices=[*CASES], action="append", help="only this training step")
-    parser.add_argument("--framework", action="append", help="only this framework beside the bare products")
-    parser.add_argument("--jobs", type=int, default=2, help="processes that try the gradient checkers")
-    parser.add_argument("--checker", choices=[*checker.CHECKERS], action="append", help="only this gradient checker")
-    parser.add_argument("--limit", type=float, default=rendering.LIMIT, help="seconds for a picture")
-    parser.add_argument(
-        "--library", choices=[*rendering.LIBRARIES], action="append", help="only pictures of this library"
-    )
-    parser.add_argument("--json", type=Path, help="write all the figures here")
-    options = parser.parse_args()
-    parts = options.parts or ["steps", "overhead", "imports"]
-    unknown = set(parts) - {"steps", "overhead", "imports", "checker", "rendering"}
-    if unknown:
-        parser.error(f"no part named {', '.join(sorted(unknown))}")
-    results: dict[str, Any] = {"python": sys.version.split()[0], "machine": platform.processor() or platform.machine()}
+    add = parser.add_argument
+    add("parts", nargs="*", metavar="part", help=f"any of: {', '.join(PARTS)} (default: {', '.join(DEFAULT)})")
+    add("--rounds", type=int, default=11, help="alternating rounds of the training steps")
+    add("--epochs", type=int, default=10, help="epochs of MNIST")
+    add("--case", choices=[*CASES], action="append", help="only this training step")
+    add("--framework", choices=[*FRAMEWORKS], action="append", help="only this framework beside the bare products")
+    add("--jobs", type=int, default=2, help="processes that try the gradient checkers")
+    add("--checker", choices=[*checker.CHECKERS], action="append", help="only this gradient checker")
+    add("--limit", type=float, default=rendering.LIMIT, help="seconds for a picture")
+    add("--library", choices=[*rendering.LIBRARIES], action="append", help="only pictures of this library")
+    add("--json", type=Path, metavar="FILE", help="write all the figures here")
+    add("--markdown", type=Path, metavar="FILE", help="write the tables here, as Markdown")
+    add("--plot", type=Path, metavar="FILE", help="draw the training steps here")
+    options = parser.parse_args(arguments)
+    parts = options.parts or DEFAULT
+    if unknown := sorted(set(parts) - set(PARTS)):
+        parser.error(f"no part named {', '.join(unknown)}")
+    if options.plot and "steps" not in parts:
+        parser.error("--plot draws the training steps: name the part steps as well")
+    results: dict[str, Any] = machine()
+    tables = [f"{results['machine']}, {results['processors']} processors, Python {results['python']}, "
+              f"NumPy {results['numpy']}"]  # fmt: skip
+    print(tables[0], end="\n\n", flush=True)
+
+    def done(part: str, figures: Any, module: Any) -> None:
+        results[part] = figures
+        print(module.report(figures), end="\n\n", flush=True)
+        if hasattr(module, "markdown"):
+            tables.append(module.markdown(figures))
+        save(results, tables, options)  # what is there stays, if a later part is broken off
+
     if "steps" in parts:
         results["steps"] = []
         for name in options.case or CASES:
-            results["steps"].append(steps.measure(name, options.rounds, options.framework))
+            results["steps"].append(steps.measure(CASES[name], options.rounds, options.framework))
             print(steps.report(results["steps"][-1]), end="\n\n", flush=True)
+            save(results, tables, options)
+        tables.append(steps.markdown(results["steps"]))
+        if options.plot:
+            plot.save(results["steps"], options.plot)
+        save(results, tables, options)
     if "overhead" in parts:
-        results["overhead"] = overhead.measure()
-        print(overhead.report(results["overhead"]), end="\n\n", flush=True)
+        done("overhead", overhead.measure(), overhead)
     if "imports" in parts:
-        results["imports"] = imports.measure()
-        print(imports.report(results["imports"]), end="\n\n", flush=True)
+        done("imports", imports.measure(), imports)
+    if "first" in parts:
+        done("first", first.measure(), first)
+    if "mnist" in parts:
+        done("mnist", mnist.measure(options.epochs), mnist)
+    if "subnormals" in parts:
+        done("subnormals", subnormals.measure(), subnormals)
+    if "scaling" in parts:
+        done("scaling", scaling.measure(only=options.framework or scaling.KEYS), scaling)
+    if "memory" in parts:
+        done("memory", memory.measure(options.case, options.framework), memory)
+    if "threads" in parts:
+        done("threads", threads.measure(), threads)
     if "checker" in parts:
-        results["checker"] = checker.measure(jobs=options.jobs, only=options.checker)
-        print(checker.report(results["checker"]), flush=True)
+        done("checker", checker.measure(jobs=options.jobs, only=options.checker), checker)
     if "rendering" in parts:
-        results["rendering"] = rendering.measure(options.limit, options.library)
-        print(rendering.report(results["rendering"]), flush=True)
+        done("rendering", rendering.measure(options.limit, options.library), rendering)
+
+
+def machine() -> dict[str, Any]:
+    name = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass
+    return {
+        "machine": name,
+        "processors": os.cpu_count(),
+        "python": sys.version.split()[0],
+        "numpy": np.__version__,
+    }
+
+
+def save(results: dict[str, Any], tables: list[str], options: argparse.Namespace) -> None:
     if options.json:
         options.json.write_text(json.dumps(results, indent=2))
+    if options.markdown:
+        options.markdown.write_text("\n\n".join(tables) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

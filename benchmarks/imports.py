@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 
-from .steps import environment
+from .processes import environment
 
 STATEMENTS = {
     "numpy": "import numpy",

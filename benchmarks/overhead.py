@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .steps import environment
+from .processes import environment
 
 SIDE = 4  # of the small matrices: the arithmetic itself costs next to nothing
 CHAIN = 200

@@ -20,7 +20,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from .steps import environment
+from .processes import environment
 
 NODES = (100, 1_000, 10_000, 100_000)
 LIMIT = 120.0  # seconds for a picture

@@ -1,20 +1,28 @@
 """One framework in a process of its own, driven over standard input: each line asks for one round.
 
-A round prints one line of JSON: seconds per step, and the loss of its last step. Before the first, the worker prints
-how far the first steps drove its memory above what it was with data, network and optimizer in place: gradients, moments
-and intermediate values, and with JAX the compiler.
+Each answer is a line of JSON. The first comes after the first steps, in which a framework may compile: their last loss,
+and how far they and the steps after them drove the process's memory above what it was with data, network and optimizer in
+place; what a framework loads to compile counts, unless "prepared" asks it to train another small network before. A
+framework that cannot do the step says why instead. The answer to a round is its seconds per step.
 """
 
 from __future__ import annotations
 
+import gc
 import json
+import os
 import resource
 import sys
 import time
+from itertools import cycle, islice
 from pathlib import Path
+from typing import Any
 
-from .cases import CASES, batches
-from .frameworks import FRAMEWORKS
+from .cases import Block, Case, Network, from_json
+from .frameworks import Unable, build, version
+
+FIRST = 10  # steps before anything is measured; the loss of the last of them is compared
+SECONDS = 0.25  # of a round, about: a slow framework takes fewer steps than the case asks for
 
 
 def reset_peak() -> int:
@@ -39,22 +47,55 @@ def _status(name: str) -> int:
     return int(next(line for line in lines if line.startswith(name)).split()[1])
 
 
-def main(framework: str, name: str) -> None:
-    case = CASES[name]
-    data = batches(case)
-    step = FRAMEWORKS[framework][2](case)
-    before = reset_peak()
-    for position in range(5):
-        step(*data[position])
-    print(json.dumps({"memory": peak() - before}), flush=True)
+def prepare(framework: str, case: Case) -> None:
+    """Train a small network of the same kind, so that compilers and libraries are loaded."""
+    little: Case = Block("", 6, 8, 12, 1, 4) if isinstance(case, Block) else Network("", (784, 8, 8, 10), 4, 1, 4)
+    training = build(framework, little)
+    for inputs, targets in little.batches():
+        training.step(training.convert(inputs), training.convert(targets)).item()
+    del training
+    gc.collect()
+
+
+def main(framework: str, case_text: str, prepared: str = "") -> None:
+    # What a framework prints is not an answer.
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+
+    def answer(**found: Any) -> None:
+        print(json.dumps(found), file=answers, flush=True)
+
+    case = from_json(case_text)
+    try:
+        if prepared:
+            prepare(framework, case)
+        training = build(framework, case)
+        step = training.step
+        data = [(training.convert(inputs), training.convert(targets)) for inputs, targets in case.batches()]
+        rotation = cycle(data)
+        before = reset_peak()
+        loss, seconds = 0.0, 0.0
+        for inputs, targets in islice(rotation, FIRST):
+            start = time.perf_counter()
+            loss = step(inputs, targets).item()
+            seconds = time.perf_counter() - start
+        first = peak() - before
+        reset_peak()
+        for inputs, targets in islice(rotation, 5):
+            step(inputs, targets).item()
+        answer(version=version(framework), loss=loss, first_kib=first, memory_kib=peak() - before)
+    except Unable as error:
+        return answer(failed=str(error))
+    steps = min(case.steps, max(1, int(SECONDS / seconds)))
     for _ in sys.stdin:
-        loss = 0.0
+        for inputs, targets in islice(rotation, steps // 10):  # other processes had the caches meanwhile
+            step(inputs, targets).item()
         start = time.perf_counter()
-        for position in range(case.steps):
-            loss = step(*data[position % len(data)])
-        seconds = (time.perf_counter() - start) / case.steps
-        print(json.dumps({"seconds": seconds, "loss": loss}), flush=True)
+        for inputs, targets in islice(rotation, steps):
+            loss = step(inputs, targets).item()
+        answer(seconds=(time.perf_counter() - start) / steps, loss=loss)
+    return None
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:3])
+    main(*sys.argv[1:4])
