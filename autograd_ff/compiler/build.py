@@ -46,7 +46,7 @@ def build(record: Recorder, arguments: list[Value], results: dict[int, Value], f
             value.name = named.get((value.memory, value.geometry), value.name)
         if one.updates:
             one.inputs = join_neighbours(one.inputs)
-    if fast:
+    if fast and not overlapping:  # loops take it for granted that memories lie apart
         instructions = fuse(instructions, wanted)
     _mark_fresh(instructions)
     arena_bytes, eager_bytes = allocate(instructions, list(results.values()))

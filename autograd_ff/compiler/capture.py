@@ -11,6 +11,7 @@ from ..engine import Leaf, TensorCore, get_default_dtype, versions, wrap
 from ..engine.dispatch import NUMPY_ERRORS
 from ..engine.site import at, calling_code, here
 from ..engine.state import LOCAL
+from ..engine.versions import owner_of
 from ..errors import AutogradError, CaptureError, DimensionError, DtypeError, ShapeError
 from ..nn import Parameter
 from .build import build
@@ -170,12 +171,16 @@ class Captured:
         entries = [one for one in touched if one.entry is not None]
         self.guards = guards
         self.outcome = outcome
+        self._owned = {
+            id(owner_of(one.array)) for one in record.memories if one.kind == "state" and one.array is not None
+        }
+        self._aliased = self._shows_state(call.arrays)
         self.plan: Plan = build(
             record,
             [*arguments, *(one.entry for one in entries if one.entry)],
             outcome.values(),
             options.fast,
-            any(not same for _, _, same in call.key[3]),
+            self._aliased or any(not same for _, _, same in call.key[3]),
         )
         self.program: Program = emit(self.plan, title, options.threads)
         self.replay: Callable[..., tuple[np.ndarray, ...]] = self.program.function()
@@ -221,9 +226,15 @@ class Captured:
                 passed.append((position, array))
         return fixed, passed
 
+    def _shows_state(self, arrays: list[np.ndarray]) -> bool:
+        """Whether an argument lies in memory that the step knows as its state, and may write."""
+        return any(id(array if array.base is None else owner_of(array)) in self._owned for array in arrays)
+
     def fits(self, call: Call) -> bool:
         """Whether the gradients of the arguments are there or not as they were, and a plan that was seen with one set of
         arguments only was seen with these."""
+        if self._shows_state(call.arrays) is not self._aliased:
+            return False
         for position, entry in self._passed_entries:
             tensor = call.tensors[position]
             if entry is None:
@@ -251,7 +262,7 @@ class Captured:
         ]
         if any(tensor is not None and tensor.node is not None for tensor in call.tensors):
             return None
-        count, mode = len(expected), call.key[2]
+        count, mode, owned = len(expected), call.key[2], self._owned
         graded, default = mode
         state = LOCAL
 
@@ -269,6 +280,8 @@ class Captured:
                 else:
                     array = arg.array
                 if array.shape != shape or array.dtype is not dtype or array.strides != strides:
+                    return None
+                if id(array if array.base is None else owner_of(array)) in owned:
                     return None
                 arrays.append(array)
             return arrays

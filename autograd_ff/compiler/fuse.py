@@ -19,6 +19,7 @@ def is_available() -> bool:
 
 def fuse(instructions: list[Instruction], wanted: list[Value]) -> list[Instruction]:
     """Put runs of instructions that have loops into kernels."""
+    instructions = _sums_first(instructions)
     readers = _readers(instructions, wanted)
     fused: list[Instruction] = []
     run: list[tuple[Instruction, Step]] = []
@@ -50,6 +51,33 @@ def fuse(instructions: list[Instruction], wanted: list[Value]) -> list[Instructi
     return fused
 
 
+def _sums_first(instructions: list[Instruction]) -> list[Instruction]:
+    """Sums of rows right behind what they sum, so that one loop does both."""
+    ordered: list[Instruction] = []
+    for one in instructions:
+        place = len(ordered)
+        if one.name == "matmul" and _is_sum_of_rows(one):
+            while place and not _touches(ordered[place - 1], one):
+                place -= 1
+        ordered.insert(place, one)
+    return ordered
+
+
+def _touches(before: Instruction, one: Instruction) -> bool:
+    """Whether an instruction must come before another: it writes what that one uses, or reads what it writes."""
+    written = (*before.made, *before.writes)
+    return any(_meet(value, other) for value in written for other in (*one.reads, *one.made)) or any(
+        _meet(value, other) for value in before.reads for other in one.made
+    )
+
+
+def _meet(value: Value, other: Value) -> bool:
+    if value.memory is not other.memory:
+        return False
+    (low, high), (start, stop) = value.bounds, other.bounds
+    return low < stop and start < high
+
+
 def _readers(instructions: list[Instruction], wanted: list[Value]) -> dict[Memory, set[int]]:
     """Which instructions use each memory."""
     found: dict[Memory, set[int]] = {}
@@ -78,6 +106,8 @@ def _as_step(one: Instruction) -> Step | None:
             for key, value in one.runtime.result.items()
         }
     name = one.name
+    if name == "matmul" and _is_sum_of_rows(one):
+        name, inputs = "column_sum", inputs[1:]
     if name == "copy":
         same = inputs[0].dtype == outputs[0].dtype
         name, params = ("copy", {}) if same else ("cast", {"dtype": outputs[0].dtype})
@@ -86,6 +116,14 @@ def _as_step(one: Instruction) -> Step | None:
     if name == "relu":
         inputs = inputs[:1]  # its ufunc takes the limits, too
     return Step(name, inputs, outputs, params)
+
+
+def _is_sum_of_rows(one: Instruction) -> bool:
+    """Whether a product is that of ones with a matrix, which is how a bias has its gradient from BLAS."""
+    first, second = one.inputs
+    if len(first.shape) != 1 or len(second.shape) != 2 or first.memory.kind != "constant":
+        return False
+    return bool((first.array_in(first.memory.array) == 1).all())
 
 
 def _operand(value: Any) -> Any:

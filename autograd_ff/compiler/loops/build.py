@@ -148,7 +148,8 @@ class Kernel:
     """A run of steps as one function.
 
     Attributes:
-        arguments: the operands that need memory, in the order of the call.
+        arguments: the operands that need memory, in the order of the call. Of those that start at the same place of the
+            same memory it is one, and the others, which may reach further, are found through it.
         runtime: the numbers that come after them.
         scratch: (dtype, count) of the private memory that a bound kernel holds.
         source: a module of Python, in which numba compiles ``kernel``.
