@@ -335,7 +335,7 @@ def everything():
             Node(
                 1, "op", "exp", (Value((), "bool"), Value((0,), "int8")), ("y",), (("axis", "1"),), 0,
                 Source("a.py", 3, "y = exp(x)"), True, True, 12, 24, "layers.0–11", "3→4", 7, 0, "dead", "80 % are zero",
-                (("mean", math.inf), ("zeros", 0.8)), (Histogram("values", -1.0, 1.0, (3, 0, 5)),),
+                (("mean", math.inf), ("zeros", 0.8)), (Histogram("values", -1.0, 1.0, (3, 0, 5)),), "buffer 3, in place",
             ),
         ),
         (Edge(0, 1, 0, 1, "x", Value((2, 3), "float32"), True, "cut"),),

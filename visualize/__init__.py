@@ -9,12 +9,13 @@
 
 Read in this order: `graph` (the data), `tracing` (how it is read off the engine), `folding` (making it simpler), `drawing`
 (words, looks, DOT, Mermaid, layout, films), `page` (the HTML page), `rendering` (all together: a graph into a file);
-`inspection` (measurements, paths of NaNs, lint, differences), `charts` (of a training run), `cli`, `gallery`.
+`inspection` (measurements, paths of NaNs, lint, differences), `plans` (of compiled steps), `charts` (of a training run), `cli`, `gallery`.
 """
 
 from .charts.classification import confusion_matrix, plot_confusion, plot_worst, predict
 from .charts.curves import plot_history
 from .charts.histograms import HistogramRecorder, plot_histograms
+from .charts.memory import plot_memory
 from .checkpoints import load_checkpoint
 from .drawing.animation import animate
 from .drawing.dot import to_dot
@@ -39,6 +40,6 @@ __all__ = [
     "DARK", "Edge", "Finding", "GraphView", "Histogram", "HistogramRecorder", "LIGHT", "LayoutError", "Lint",
     "MarkStyle", "Module", "Node", "PictureError", "Source", "Style", "Theme", "Value", "animate",
     "confusion_matrix", "diff", "diff_text", "fold", "fold_functions", "lint", "load_checkpoint", "mark",
-    "measure", "module_tree", "nan_path", "plot_confusion", "plot_histograms", "plot_history", "plot_worst",
+    "measure", "module_tree", "nan_path", "plot_confusion", "plot_histograms", "plot_history", "plot_memory", "plot_worst",
     "predict", "render", "simplify", "to_dot", "to_html", "to_mermaid", "trace",
 ]  # fmt: skip

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from autograd_ff.compiler import CompiledStep
 from autograd_ff.engine import TensorCore
 from autograd_ff.nn.module import Module
 
@@ -18,7 +19,7 @@ from .drawing.layout import FORMATS, LayoutError, layout
 from .drawing.style import LIGHT, Theme
 from .errors import PictureError, here
 from .folding.fold import Selection
-from .folding.simplify import READABLE, simplify
+from .folding.simplify import READABLE, READABLE_PLAN, simplify
 from .graph.view import GraphView
 from .tracing.targets import required
 from .tracing.walk import trace_from
@@ -43,7 +44,7 @@ def render(
     hide: str | Collection[str] = (),
     repeats: bool | None = None,
     chains: bool | None = None,
-    limit: int = READABLE,
+    limit: int | None = None,
     direction: str = "TB",
     legend: bool = True,
     theme: Theme | str = LIGHT,
@@ -58,7 +59,8 @@ def render(
     ``fold``, ``hide``, ``repeats``, ``chains`` and ``limit`` are its options.
 
     Args:
-        target: a Tensor, several of them, a module, a function of tensors, or a `GraphView`.
+        target: a Tensor, several of them, a module, a function of tensors, or a `GraphView`; a compiled step, or its
+            plan, which is drawn with the buffers that its results lie in.
         inputs: what a module or function is called with; then the path, unless ``path=`` is given.
         path: where to write: pictures ``.png``, ``.svg``, ``.pdf``; a page to explore, ``.html``; texts ``.dot``,
             ``.mmd`` (Mermaid) and ``.md`` (Mermaid between fences); ``.json`` is the whole graph as data, which
@@ -76,7 +78,7 @@ def render(
         hide: kinds of nodes, and names of operations, to leave out: ``("constant", "view")``.
         repeats: equal neighbours become one, "Block ×12"; by default in large graphs.
         chains: elementwise chains become one node; by default in large graphs.
-        limit: how many nodes are too many.
+        limit: how many nodes are too many; by default 40, and 80 of a plan.
         direction: where data flow: ``"TB"``, ``"LR"``, ``"BT"`` or ``"RL"``.
         legend: name the kinds of nodes that occur, below the picture.
         theme: ``"light"``, ``"dark"`` or a `Theme`: colours, shapes and font.
@@ -116,6 +118,8 @@ def render(
     if not inputs and not kwargs:
         _check_called_without(target, file.name)
     view: GraphView = trace_from(sys._getframe(1), target, inputs, kwargs, names, backward)
+    if limit is None:
+        limit = READABLE_PLAN if any(node.memory for node in view.nodes) else READABLE
     folding: dict[str, Any] = {
         "depth": depth, "open": open, "fold": fold, "hide": hide, "repeats": repeats, "chains": chains, "limit": limit
     }  # fmt: skip
@@ -128,7 +132,7 @@ def render(
 
 def _check_called_without(target: Any, file: str) -> None:
     """A module or function that cannot be called without inputs must be given them."""
-    if isinstance(target, (TensorCore, GraphView)) or not callable(target):
+    if isinstance(target, (TensorCore, GraphView, CompiledStep)) or not callable(target):
         return
     needed = required(target.forward if isinstance(target, Module) else target)
     if not needed:

@@ -162,13 +162,18 @@ class Appearance:
         if alone is not None:  # no box is drawn around one node: its label says what the box would
             title = repeated_title(self.box_title(alone), node) if node.count > 1 else self.box_title(alone)
         notes = [note] if note and not (node.kind == "constant" and note in title) else []
+        if node.memory and number is not None and self.color_by == "buffer":
+            measured = node.memory
+        else:
+            measured = "" if number is None else measure_text(self.color_by, number, MEASURES[self.color_by])
+            notes += [node.memory] if node.memory else []
         inside = inside_text(node) if node.kind == "module" else ""
         return Words(
             symbol=mark.symbol if mark is not None else "",
             variable=(node.names[0] or "_") if node.op and node.names and node.kind != "module" else "",
             title=title,
             notes=(*notes, inside) if inside else tuple(notes),
-            measured="" if number is None else measure_text(self.color_by, number, MEASURES[self.color_by]),
+            measured=measured,
             remarks=tuple(_balanced(mark_text(node))) if node.mark else (),
         )
 
@@ -215,5 +220,5 @@ def _scale(numbers: list[float], name: str) -> Scale:
     """Where the measured numbers of a view lie."""
     if name and MEASURES[name] == "share":
         return Scale.of(numbers, "share")
-    signed = name.removeprefix("gradient ") in ("mean", "smallest", "largest")
+    signed = name.removeprefix("gradient ") in ("mean", "smallest", "largest", "buffer")
     return Scale.of(numbers, "signed" if signed else "log")

@@ -121,7 +121,7 @@ class _Writer:
     def box(self, module: Module, depth: int) -> Iterator[str]:
         theme, indent = self.theme, "  " * min(depth + 1, _DEEPEST)
         fill, line = theme.box(depth, module.backward)
-        style = "rounded,filled" if module.kind == "module" else "rounded,filled,dashed"
+        style = "rounded,filled" if module.kind in ("module", "phase") else "rounded,filled,dashed"
         yield f"{indent}subgraph cluster_m{module.id} {{"
         yield (
             f'{indent}  id="m{module.id}"; class="{module.kind}"; label=<<B>{html_text(self.looks.box_title(module))}</B>>; '

@@ -23,6 +23,11 @@ _WITH_NUMBER = {
     "power": ("to the power {}", "{} to the power"),
     "maximum": ("maximum with {}", "maximum with {}"),
     "minimum": ("minimum with {}", "minimum with {}"),
+    "greater": ("greater than {}", "less than {}"),
+    "less": ("less than {}", "greater than {}"),
+    "greater_equal": ("at least {}", "at most {}"),
+    "less_equal": ("at most {}", "at least {}"),
+    "equal": ("equal to {}", "equal to {}"),
 }
 _WRITES = {"write": "write in place", "write_view": "write in place", "write_index": "write at"}
 # NumPy's names of arguments, and those that users of this library write.
@@ -50,6 +55,7 @@ _SPOKEN = {
 _MEASURED = {
     "mean": "mean {}", "spread": "spread {}", "norm": "norm {}", "smallest": "min {}", "largest": "max {}",
     "zeros": "{} zeros", "nonfinite": "{} NaN or ∞",
+    "buffer": "buffer {}",
 }  # fmt: skip
 
 
@@ -58,9 +64,12 @@ def op_text(op: str) -> str:
 
     >>> op_text("leaky_relu"), op_text("∇ log_softmax"), op_text("multiply · relu"), op_text("MyLayer_2")
     ('leaky ReLU', '∇ log softmax', 'multiply · ReLU', 'MyLayer_2')
+    >>> op_text("add + relu")
+    'add + ReLU'
     """
-    if " · " in op:
-        return " · ".join(op_text(one) for one in op.split(" · "))
+    for sign in (" · ", " + "):  # a chain, a compiled loop
+        if sign in op:
+            return sign.join(op_text(one) for one in op.split(sign))
     sign = "∇ " if op.startswith("∇ ") else ""
     name = op.removeprefix(sign).removeprefix("_").removeprefix("np.").removeprefix("linalg.")
     return sign + _SPOKEN.get(name, name if name != name.lower() else name.replace("_", " "))
@@ -322,6 +331,8 @@ def tooltip(node: Node, title: str = "", modules: Sequence[Module] = ()) -> str:
     elif not node.names:
         lines.append(title)
     lines += [f"{value_text(value)}, {value.nbytes:,} bytes" for value in node.outputs]
+    if node.memory:
+        lines.append(node.memory)
     if modules:
         lines.append(f"in {modules[-1].name}")
     if node.source is not None:

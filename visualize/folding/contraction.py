@@ -15,13 +15,15 @@ from ..graph.marks import strongest
 from ..graph.view import Edge, GraphView, Module, Node
 
 __all__ = [
-    "ADD_UP", "End", "Group", "contract", "folded", "repeated_measures", "used_modules", "without_empty_modules",
+    "ADD_UP", "End", "Group", "contract", "folded", "repeated_measures", "repeated_memory", "used_modules", "without_empty_modules",
 ]  # fmt: skip
 
 End = tuple[int, int]  # a node and which of its outputs
 Group = tuple[Sequence[int], Callable[[list[Node], list[End]], Node]]  # ids, and what makes one node of them
 
 ADD_UP = ("forward", "backward", "saved")  # measurements of which several nodes have the sum
+_NAMING = ("buffer",)  # numbers that stand for something, and have no mean
+_SEVERAL = 4
 _LARGEST = {"zeros", "nonfinite", "largest", "gradient zeros", "gradient nonfinite"}
 
 
@@ -198,6 +200,7 @@ def folded(view: GraphView, members: list[Node], results: list[End], *, kind: st
         "remark": next((node.remark for node in members if node.mark == mark), "") if mark else "",
         "measures": regroup_measures(members, ends),
         "histograms": ends[0].histograms if len({node.id for node in ends}) == 1 else (),
+        "memory": ends[0].memory if len({node.id for node in ends}) == 1 else "",
     }
     return Node(id=0, kind=kind, op=op, **{**details, **more})  # type: ignore[arg-type]
 
@@ -228,4 +231,16 @@ def repeated_measures(copies: list[Node]) -> tuple[tuple[str, float], ...]:
     return tuple(
         (name, combine[name](values) if name in combine else sum(values) / len(values))
         for name, values in found.items()
+        if name not in _NAMING or len(set(values)) == 1
     )
+
+
+def repeated_memory(copies: list[Node]) -> str:
+    """Where the results of several equal nodes lie: the place that they share, or the buffers that they take in turn."""
+    if len({node.memory for node in copies}) == 1:
+        return copies[0].memory
+    buffers = sorted({number for node in copies if (number := node.measure("buffer")) is not None})
+    if not buffers:
+        return ""
+    several = ", ".join(f"{number:g}" for number in buffers[:_SEVERAL]) + (", …" if len(buffers) > _SEVERAL else "")
+    return f"buffer{'s' if len(buffers) > 1 else ''} {several}"

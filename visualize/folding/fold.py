@@ -14,7 +14,14 @@ from .contraction import End, Group, contract, folded
 __all__ = ["FOLDED", "Selection", "fold", "fold_functions", "groups_by_module", "outermost", "selector"]
 
 # The kind of node that a module is when it is folded.
-FOLDED = {"composite": "op", "function": "op", "backward": "op", "module": "module", "repeat": "module"}
+FOLDED = {
+    "composite": "op",
+    "function": "op",
+    "backward": "op",
+    "module": "module",
+    "repeat": "module",
+    "phase": "module",
+}
 
 # Which modules: names, patterns of names, types, a predicate, or several of these; True for all.
 Selection = bool | str | type | Callable[[Module], bool] | Collection[Any]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from ..graph.enclosing import common_module, module_path
 from ..graph.view import Edge, GraphView, Module, Node
-from .contraction import repeated_measures, used_modules, without_empty_modules
+from .contraction import repeated_measures, repeated_memory, used_modules, without_empty_modules
 from .repeats import Box, Repeats
 
 __all__ = ["merged", "range_of", "repeated_word"]
@@ -59,6 +59,7 @@ def _for_all(node: Node, copies: list[Node], count: int) -> Node:
         arguments=_arguments_of(copies),
         measures=repeated_measures(copies),
         histograms=(),
+        memory=repeated_memory(copies),
         step=None,
     )
 

@@ -18,6 +18,7 @@ from .stretches import merge_lines, merge_stretches
 __all__ = ["READABLE", "check_depth", "check_found", "simplify"]
 
 READABLE = 40  # nodes that a person takes in at once
+READABLE_PLAN = 80  # of a plan, which is drawn to see its instructions: a small network's step is shown in full
 
 
 def simplify(

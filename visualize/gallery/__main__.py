@@ -15,8 +15,9 @@ from visualize.drawing.palette import indexed
 GRAPHS = (
     "mnist", "backward", "residual", "transformer", "failed_check", "nan_hunt", "dying_relu", "difference", "animation",
 )  # fmt: skip
+STEPS = ("plan", "plan_memory")
 CHARTS = ("mnist_curves", "histograms", "confusion", "worst")
-NAMES = (*GRAPHS, *CHARTS)
+NAMES = (*GRAPHS, *STEPS, *CHARTS)
 _HERE = Path(__file__).parent
 _PAGE = "README.md"
 _START = """# Gallery
@@ -40,7 +41,7 @@ def caption_of(name: str) -> tuple[str, str]:
 def page() -> str:
     """The page that shows all pictures."""
     parts = [_START]
-    for heading, names in (("Graphs", GRAPHS), ("A training run", CHARTS)):
+    for heading, names in (("Graphs", GRAPHS), ("A compiled step", STEPS), ("A training run", CHARTS)):
         parts.append(f"## {heading}\n")
         for name in names:
             title, text = caption_of(name)

@@ -254,6 +254,7 @@ _node = _record(
     remark=_text,
     measures=_list(_pair(_text, _number)),
     histograms=_list(_histogram),
+    memory=_text,
 )
 _edge = _record(
     Edge,

@@ -28,6 +28,7 @@ KINDS = {
     "kernel": "fused kernel",
     "view": "view of the same memory",
     "write": "write in place",
+    "action": "done by Python itself",
     "module": "folded module",
     "loss": "loss",
     "output": "output",
@@ -40,6 +41,7 @@ MODULE_KINDS = {
     "function": "call of a user's Function",
     "backward": "derivative rule of one operation",
     "repeat": "operations that repeat",
+    "phase": "part of a compiled step",
 }
 
 # Why a node stands out, in the order in which a legend lists them. At most one for each node.
@@ -74,6 +76,7 @@ MEASURES = {
     "gradient norm": "",
     "gradient zeros": "share",
     "gradient nonfinite": "share",
+    "buffer": "",  # of a compiled step: the number of the buffer that a result lies in
 }
 
 
@@ -158,6 +161,7 @@ class Node:
     remark: str = ""  # what there is to say about the mark
     measures: tuple[tuple[str, float], ...] = ()  # of a real run, by a name in MEASURES
     histograms: tuple[Histogram, ...] = ()
+    memory: str = ""  # of a compiled step: where its results lie: "buffer 3, 33 kB at 0x8000"
 
     @property
     def nbytes(self) -> int:

@@ -23,6 +23,7 @@ from autograd_ff.nn.module import Module as NetworkModule
 
 from ..errors import PictureError, here
 from ..graph.view import Edge, GraphView, Node
+from ..plans.graph import plan_of, plan_view
 from .drafts import Draft, Walk
 from .gradients import add_backward, without_forward
 from .homes import Homes
@@ -42,7 +43,8 @@ def trace(
 
     Args:
         target: a Tensor (a loss, a gradient with a graph of its own), several of them, a module, or a function of
-            tensors; a `GraphView` is returned as it is.
+            tensors; a `GraphView` is returned as it is. Of a compiled step without inputs, or of its ``plan``, it is
+            the plan: its instructions, what flows between them, and the buffers that they write into.
         inputs: what a module or function is called with, once, in its current mode: tensors and arrays, alone or in
             tuples, lists, dicts and dataclasses, and anything else. The buffers of the modules that it uses and the
             default random generator are put back afterwards.
@@ -59,6 +61,7 @@ def trace(
         PictureError: (a TypeError and ValueError) there is nothing to draw in ``target``, inputs are given with a
             tensor, or no operation recorded the tensor.
         GraphError: ``backward=`` through a graph that an earlier backward pass has freed.
+        CaptureError: a compiled step that has no plan yet.
 
     >>> import autograd_ff as af
     >>> weight = af.ones(3, requires_grad=True)
@@ -84,16 +87,25 @@ def trace_from(
         if inputs or kwargs or backward:
             raise PictureError(f"a GraphView is traced already: it takes neither inputs nor backward={here()}")
         return target
+    plan = None if inputs or kwargs else plan_of(target)
     known = Names()
+    if plan is not None:
+        target = getattr(target, "function", target)
     if isinstance(target, NetworkModule):
         known.add_module(target)
     if isinstance(names, NetworkModule):
         known.add_module(names)
     else:
         variables = caller_variables(frame, target) if names is None else dict(names)
+        if plan is not None and names is None:  # a loss without parameters makes no prefix for those of the model
+            variables = {name: value for name, value in variables.items() if not _is_bare(value)}
         known.add_variables({name: value for name, value in variables.items() if value is not target})
         if isinstance(target, TensorCore):
             known.add_variables({name: value for name, value in variables.items() if value is target})
+    if plan is not None:
+        if backward:
+            raise PictureError(f"a plan is the whole step: what it has of a backward pass is drawn{here()}")
+        return plan_view(plan, known, "" if target is plan else _title(target))
     walk = Walk(known)
     if isinstance(target, NetworkModule) or (callable(target) and not isinstance(target, TensorCore)):
         return _trace_call(walk, target, inputs, dict(kwargs or {}), backward)
@@ -161,11 +173,19 @@ def _trace_call(
     if not places:
         wanted += walk.drafts
     wanted += [draft for draft in walk.drafts if draft.kind == "write"]
-    name = type(target).__name__ if isinstance(target, NetworkModule) else getattr(target, "__name__", "")
-    name = "" if name == "<lambda>" else name
+    name = _title(target)
     if not backward:
         return as_view(walk, wanted, name)
     return _with_gradients(walk, results, wanted, name, backward)
+
+
+def _is_bare(value: Any) -> bool:
+    return isinstance(value, NetworkModule) and not any(True for _ in (*value.parameters(), *value.buffers()))
+
+
+def _title(target: Callable[..., Any]) -> str:
+    name = type(target).__name__ if isinstance(target, NetworkModule) else getattr(target, "__name__", "")
+    return "" if name == "<lambda>" else name
 
 
 def _argument_names(

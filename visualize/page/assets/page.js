@@ -428,7 +428,7 @@
       return (page.kinds[words(idOf(key)).kind] || "") + (mark && page.marks[mark] ? `, ${page.marks[mark][1]}` : "");
     }
     const box = boxes[idOf(key)];
-    return { module: box.backward ? "gradients of a module" : "module", composite: "composite operation", function: "user's Function", backward: "derivative rule", repeat: "equal neighbours", part: "part of a long chain" }[box.kind];
+    return { module: box.backward ? "gradients of a module" : "module", composite: "composite operation", function: "user's Function", backward: "derivative rule", repeat: "equal neighbours", phase: "part of a compiled step", part: "part of a long chain" }[box.kind];
   }
 
   function drawLink(layer, one, points, side, layout) {
