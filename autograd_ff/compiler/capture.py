@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -57,6 +58,19 @@ class Call:
             self.positions.append(position)
             described.append((kind, array.shape, array.dtype, array.strides, array.flags.writeable))
         self.key = (structure, tuple(described), mode, _overlaps(self.arrays))
+
+    def names(self, function: Callable[..., Any]) -> list[str]:
+        """Of the arrays: those of the parameters that took them."""
+        try:
+            parameters = list(inspect.signature(function).parameters)
+        except (TypeError, ValueError):
+            parameters = []
+        (_, ((_, positional), (_, keys, _))), *_ = self.key
+        if all(part is None for part in positional):
+            names = [*parameters[: len(positional)], *keys]
+            if len(names) == len(self.leaves):
+                return [names[position] for position in self.positions]
+        return [f"x{at}" for at in range(len(self.arrays))]
 
     def position_of(self, tensor: Any) -> int | None:
         """Which of the arrays is this tensor's."""

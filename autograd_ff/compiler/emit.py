@@ -75,9 +75,7 @@ class _Writer:
         self.names |= {"switch": None, "every": None}
 
     def write(self, title: str) -> Program:
-        arguments = [
-            self.fresh("x" if len(self.plan.arguments) == 1 else f"x{at}") for at in range(len(self.plan.arguments))
-        ]
+        arguments = [self.fresh(value.name or "x") for value in self.plan.arguments]
         for value, name in zip(self.plan.arguments, arguments, strict=True):
             self.bound[_key(value)] = name
         for one in self.plan.instructions:

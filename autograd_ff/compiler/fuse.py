@@ -20,13 +20,16 @@ def is_available() -> bool:
 def fuse(instructions: list[Instruction], wanted: list[Value]) -> list[Instruction]:
     """Put runs of instructions that have loops into kernels."""
     instructions = _sums_first(instructions)
-    readers = _readers(instructions, wanted)
+    last_read = _last_reads(instructions, wanted)
+    position_of = {id(one): at for at, one in enumerate(instructions)}
     fused: list[Instruction] = []
     run: list[tuple[Instruction, Step]] = []
     deferred: list[Instruction] = []  # actions, which touch no array, and so may come after the run
 
     def close() -> None:
-        fused.extend(_kernel(run, readers) if _is_worth(run) else [one for one, _ in run])
+        # What is not read after the run is of no use in memory.
+        later = {memory for memory, last in last_read.items() if run and last > position_of[id(run[-1][0])]}
+        fused.extend(_kernel(run, later) if _is_worth(run) else [one for one, _ in run])
         fused.extend(deferred)
         run.clear()
         deferred.clear()
@@ -78,15 +81,10 @@ def _meet(value: Value, other: Value) -> bool:
     return low < stop and start < high
 
 
-def _readers(instructions: list[Instruction], wanted: list[Value]) -> dict[Memory, set[int]]:
-    """Which instructions use each memory."""
-    found: dict[Memory, set[int]] = {}
-    for one in instructions:
-        for value in (*one.reads, *one.made, *one.writes):
-            found.setdefault(value.memory, set()).add(id(one))
-    for value in wanted:
-        found.setdefault(value.memory, set()).add(0)
-    return found
+def _last_reads(instructions: list[Instruction], wanted: list[Value]) -> dict[Memory, int]:
+    """The number of the last instruction that reads each memory."""
+    found = {value.memory: at for at, one in enumerate(instructions) for value in one.reads}
+    return found | {value.memory: len(instructions) for value in wanted}
 
 
 def _is_worth(run: list[tuple[Instruction, Step]]) -> bool:
@@ -134,15 +132,14 @@ def _operand(value: Any) -> Any:
     return Operand(name, value.shape, value.dtype, value.strides, f"m{memory.number}", value.offset)
 
 
-def _kernel(run: list[tuple[Instruction, Step]], readers: dict[Memory, set[int]]) -> list[Instruction]:
-    members = {id(one) for one, _ in run}
+def _kernel(run: list[tuple[Instruction, Step]], later: set[Memory]) -> list[Instruction]:
     values: dict[str, Value] = {}
     inner: set[str] = set()
     for one, _ in run:
         for value in (*one.reads, *one.made, *one.writes):
             name = _operand(value).name
             values.setdefault(name, value)
-            if value.memory.kind == "internal" and not value.memory.kept and readers[value.memory] <= members:
+            if value.memory.kind == "internal" and not value.memory.kept and value.memory not in later:
                 inner.add(name)
     # Names by position, so that equal runs have equal sources, which are compiled once.
     order = {name: f"v{at}" for at, name in enumerate(values)}
@@ -170,8 +167,8 @@ def _kernel(run: list[tuple[Instruction, Step]], readers: dict[Memory, set[int]]
     kernel = build(steps, {order[name] for name in inner})
     by_order = {order[name]: value for name, value in values.items()}
     arguments = tuple(by_order[operand.name] for operand in kernel.arguments)
-    made = {value.memory for one, _ in run for value in (*one.made, *one.writes)}
-    mine = [value for value in arguments if value.memory in made]
+    made = [value for one, _ in run for value in (*one.made, *one.writes)]
+    mine = [value for value in arguments if any(_meet(value, other) for other in made)]
     return [
         Instruction(
             " + ".join(dict.fromkeys(one.name for one, _ in run)),

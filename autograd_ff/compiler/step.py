@@ -132,6 +132,8 @@ class CompiledStep:
         _refuse_graphs(call)
         record = Recorder()
         arguments = [record.argument(array, "argument", at) for at, array in enumerate(call.arrays)]
+        for value, name in zip(arguments, call.names(self.function), strict=True):
+            value.name = value.name or name
         with observe(record):
             result = self.function(*args, **kwargs)
         try:
