@@ -149,15 +149,17 @@ class Outcome:
         """With the outcome of a call that did the same: what was returned of tensors that the step did not make."""
         pairs = zip(self.leaves, before.leaves, strict=True)
         for position, ((kind, leaf), (_, earlier)) in enumerate(pairs):
-            if kind == "outside":
-                if leaf is earlier:
-                    self.leaves[position] = "object", leaf
-                elif leaf.array is earlier.array:
-                    self.leaves[position] = "shared", leaf.array
-                elif (value := self._values[id(leaf)]) is not None and value.memory.kind == "state":
-                    self.leaves[position] = "shared", value.array_in(value.memory.array)  # a view of what stays
-                else:
-                    self.leaves[position] = "constant", leaf.array.copy()
+            if kind != "outside":
+                continue
+            value = self._values[id(leaf)]
+            if leaf is earlier:
+                self.leaves[position] = "object", leaf
+            elif leaf.array is earlier.array:
+                self.leaves[position] = "shared", leaf.array
+            elif value is not None and value.memory.kind == "state" and value.memory.array is not None:
+                self.leaves[position] = "shared", value.array_in(value.memory.array)  # a view of what stays
+            else:
+                self.leaves[position] = "constant", leaf.array.copy()
 
     def same(self, other: Outcome) -> bool:
         if self.structure != other.structure:

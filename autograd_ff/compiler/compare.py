@@ -48,8 +48,9 @@ def compare(first: Recorder, second: Recorder, passed: list[Any]) -> bool:
         raise Difference("the calls found other gradients (.grad) present.")
     for memory in constants:
         memory.kind = "constant"
-    for before, now in zip(first.touched, second.touched, strict=True):
-        now.lasts = now.tensor is not None and (now.tensor is before.tensor or any(now.tensor is one for one in passed))
+    for earlier, touched in zip(first.touched, second.touched, strict=True):
+        tensor = touched.tensor
+        touched.lasts = tensor is not None and any(tensor is one for one in (earlier.tensor, *passed))
     return all(memory.declared for memory in constants)
 
 

@@ -76,6 +76,7 @@ class _Writer:
 
     def write(self, title: str) -> Program:
         arguments = [self.fresh(value.name or "x") for value in self.plan.arguments]
+        _prepare([one.function for one in self.plan.instructions if one.form == "kernel"])
         for value, name in zip(self.plan.arguments, arguments, strict=True):
             self.bound[_key(value)] = name
         for one in self.plan.instructions:
@@ -277,6 +278,15 @@ class _Writer:
         else:
             result = self.results_of[id(one.runtime)] = self.fresh("numbers")
             self.lines.append(f"{result} = {name}()")
+
+
+def _prepare(kernels: list[Any]) -> None:
+    """Compile the loops of a plan, which may take a second for each where their machine code is not on disk yet."""
+    if kernels:
+        from tqdm import tqdm
+
+        for kernel in tqdm(kernels, "compiling loops", leave=False, delay=2, disable=None):
+            kernel.prepare()
 
 
 @functools.cache

@@ -97,6 +97,8 @@ def _as_step(one: Instruction) -> Step | None:
     outputs = tuple(_operand(value) for value in (one.outputs or one.writes))
     if one.form == "view" or any(True for value in one.params.values() for _ in values_in(value)):
         return None
+    if _overlaps_itself(one):
+        return None
     params = dict(one.params)
     if one.runtime is not None:
         params = {
@@ -114,6 +116,15 @@ def _as_step(one: Instruction) -> Step | None:
     if name == "relu":
         inputs = inputs[:1]  # its ufunc takes the limits, too
     return Step(name, inputs, outputs, params)
+
+
+def _overlaps_itself(one: Instruction) -> bool:
+    """Whether it reads other elements of what it writes: NumPy takes a copy of them then, and loops do not."""
+    return any(
+        _meet(target, read) and target.geometry != read.geometry
+        for target in (*one.made, *one.writes)
+        for read in one.reads
+    )
 
 
 def _is_sum_of_rows(one: Instruction) -> bool:

@@ -161,14 +161,15 @@ class Kernel:
     source: str
     _function: Any = field(default=None, repr=False)
 
-    def _compiled(self) -> Any:
+    def prepare(self) -> Any:
+        """Compile it, or take the machine code that was kept; once."""
         if self._function is None:
             self._function = cache.load(self.source)["kernel"]
         return self._function
 
     def compile(self) -> Callable[..., None]:
         """A function of the arrays and numbers. Where the arrays stay the same, `bind` is quicker to call."""
-        self._compiled()
+        self.prepare()
 
         def call(*values: Any) -> None:
             count = len(self.arguments)
@@ -190,7 +191,7 @@ class Bound:
 
     def __init__(self, kernel: Kernel, arrays: Sequence[np.ndarray]) -> None:
         self._kernel = kernel
-        self._function = kernel._compiled()
+        self._function = kernel.prepare()
         self._held: list[np.ndarray] = list(arrays)
         self.addresses = np.empty(len(arrays) + len(kernel.scratch), np.int64)
         for position, array in enumerate(arrays):
