@@ -336,7 +336,7 @@ def test_a_compiled_module():
             compiled(af.rand(3, 12))
         view = trace(compiled)
     assert view.name == "Sequential"
-    assert {"0.weight", "2.bias", "x"} <= {name for node in view.nodes for name in node.names}
+    assert {"0.weight", "2.bias", "input"} <= {name for node in view.nodes for name in node.names}
 
 
 def test_a_step_with_inputs_is_traced_as_it_runs():

@@ -14,7 +14,7 @@ from ..engine.site import at, calling_code, here
 from ..engine.state import LOCAL
 from ..engine.versions import owner_of
 from ..errors import AutogradError, CaptureError, DimensionError, DtypeError, ShapeError
-from ..nn import Parameter
+from ..nn import Module, Parameter
 from .build import build
 from .compare import Difference, _same
 from .emit import PROGRAM, Program, emit
@@ -62,7 +62,8 @@ class Call:
     def names(self, function: Callable[..., Any]) -> list[str]:
         """Of the arrays: those of the parameters that took them."""
         try:
-            parameters = list(inspect.signature(function).parameters)
+            signature = inspect.signature(function.forward if isinstance(function, Module) else function)
+            parameters = [one.name for one in signature.parameters.values() if one.kind is one.POSITIONAL_OR_KEYWORD]
         except (TypeError, ValueError):
             parameters = []
         (_, ((_, positional), (_, keys, _))), *_ = self.key

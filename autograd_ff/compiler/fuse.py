@@ -40,7 +40,7 @@ def fuse(instructions: list[Instruction], wanted: list[Value]) -> list[Instructi
             if one.runtime.result is None:
                 deferred.append(one)
             else:  # numbers that the run may need; other actions before it must have been done
-                if deferred:
+                if deferred or any(_may_raise(member) for member, _ in run):
                     close()
                 fused.append(one)
             continue
@@ -52,6 +52,11 @@ def fuse(instructions: list[Instruction], wanted: list[Value]) -> list[Instructi
             run.append((one, step))
     close()
     return fused
+
+
+def _may_raise(one: Instruction) -> bool:
+    """Whether its loop refuses some numbers: what Python would do after it must not have been done then."""
+    return one.name.startswith("cross_entropy")
 
 
 def _sums_first(instructions: list[Instruction]) -> list[Instruction]:
