@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from ..engine.versions import owner_of
 from ..errors import AutogradError, CaptureError, DimensionError, DtypeError, ShapeError
 from ..nn import Module, Parameter
 from .build import build
-from .compare import Difference, _same
+from .compare import _same
 from .emit import PROGRAM, Program, emit
 from .guards import Guards, fits
 from .plan import Options, Plan
@@ -25,6 +25,15 @@ from .trees import flatten, rebuild
 from .values import Value
 
 __all__ = ["Call", "Captured", "Outcome"]
+
+
+class Key(NamedTuple):
+    """Equal for calls that one plan may serve."""
+
+    structure: Any  # of the arguments
+    leaves: tuple[Any, ...]  # shapes and dtypes of arrays, and all else as it is
+    mode: Any  # grad mode and default dtype
+    overlaps: tuple[tuple[int, int, bool], ...]  # of two arrays: whether they are the same one
 
 
 class Call:
@@ -57,7 +66,7 @@ class Call:
             self.tensors.append(tensor)
             self.positions.append(position)
             described.append((kind, array.shape, array.dtype, array.strides, array.flags.writeable))
-        self.key = (structure, tuple(described), mode, _overlaps(self.arrays))
+        self.key = Key(structure, tuple(described), mode, _overlaps(self.arrays))
 
     def names(self, function: Callable[..., Any]) -> list[str]:
         """Of the arrays: those of the parameters that took them."""
@@ -66,7 +75,7 @@ class Call:
             parameters = [one.name for one in signature.parameters.values() if one.kind is one.POSITIONAL_OR_KEYWORD]
         except (TypeError, ValueError):
             parameters = []
-        (_, ((_, positional), (_, keys, _))), *_ = self.key
+        _, ((_, positional), (_, keys, _)) = self.key.structure
         if all(part is None for part in positional):
             names = [*parameters[: len(positional)], *keys]
             if len(names) == len(self.leaves):
@@ -100,7 +109,7 @@ def _static(leaf: Any) -> Any:
     return _Same(leaf)
 
 
-def _overlaps(arrays: list[np.ndarray]) -> Any:
+def _overlaps(arrays: list[np.ndarray]) -> tuple[tuple[int, int, bool], ...]:
     """Which arrays are one and the same (as positions), and which show common memory."""
     if len(arrays) < 2:
         return ()
@@ -129,8 +138,9 @@ class Outcome:
             if call.leaves[position] is leaf:
                 return "argument", position
         if isinstance(leaf, np.ndarray):
-            raise Difference(
-                f"it returned a NumPy array of shape {leaf.shape}, which was computed outside of Tensors. Return a Tensor."
+            raise CaptureError(
+                f"a compiled step returned a NumPy array of shape {leaf.shape}, whose numbers were computed outside of "
+                f"Tensors, where a replay cannot follow.{here()}\n  Return a Tensor: from_numpy(array), or the tensor itself."
             )
         if not isinstance(leaf, TensorCore):
             return "object", leaf
@@ -197,7 +207,7 @@ class Captured:
             [*arguments, *(one.entry for one in entries if one.entry)],
             outcome.values(),
             options.fast,
-            self._aliased or any(not same for _, _, same in call.key[3]),
+            self._aliased or any(not same for _, _, same in call.key.overlaps),
         )
         self.program: Program = emit(self.plan, title, options.threads)
         self.replay: Callable[..., tuple[np.ndarray, ...]] = self.program.function()
@@ -218,6 +228,7 @@ class Captured:
         self.state = _written_state(self.plan)  # what a replay writes that somebody owns
         kept = [memory.array for memory in self.plan.memories if memory.kept and memory.array is not None]
         self._written = versions.Writer([*self.state, *kept])
+        self._kept = {id(owner_of(array)) for array in kept}  # what the replay itself writes before it is done
         self.generators = _generators(self.plan)
         self._one = [kind for kind, _ in outcome.leaves] == ["value"] and outcome.structure is None
         self.accepts = self._quick_test(call)
@@ -234,7 +245,10 @@ class Captured:
             array = None
             if value is not None:
                 if value.memory.array is None:
-                    raise Difference("a .grad was set to something that is allocated anew at each call.")
+                    raise CaptureError(
+                        f"a compiled step sets a .grad of shape {value.shape} to an array that is another one at each call."
+                        f"{here()}\n  Let backward() make it, or copy into it: x.grad.copy_(new)."
+                    )
                 array = value.array_in(value.memory.array)
             position = call.position_of(tensor)
             if position is None:
@@ -245,7 +259,7 @@ class Captured:
 
     def _shows_state(self, arrays: list[np.ndarray]) -> bool:
         """Whether an argument lies in memory that the step knows as its state, and may write."""
-        return any(id(array if array.base is None else owner_of(array)) in self._owned for array in arrays)
+        return any(id(_owner(array)) in self._owned for array in arrays)
 
     def fits(self, call: Call) -> bool:
         """Whether the gradients of the arguments are there or not as they were, and a plan that was seen with one set of
@@ -266,10 +280,15 @@ class Captured:
 
     def _quick_test(self, call: Call) -> Callable[[tuple[Any, ...]], list[np.ndarray] | None] | None:
         """A test of plain positional arguments, where there are no others; it returns their arrays."""
-        alike = call.key[3] and any(same for _, _, same in call.key[3])
-        plain = not alike and call.key[0] == flatten((tuple(call.leaves), {}), [])
-        writes = any(value.memory.kind == "argument" for one in self.plan.instructions for value in one.writes)
-        if not plain or writes or len(call.arrays) < len(call.leaves) or self._entries or self._passed_gradients:
+        alike = call.key.overlaps and any(same for _, _, same in call.key.overlaps)
+        plain = not alike and call.key.structure == flatten((tuple(call.leaves), {}), [])
+        if (
+            not plain
+            or self._written_arguments
+            or len(call.arrays) < len(call.leaves)
+            or self._entries
+            or self._passed_gradients
+        ):
             return None
         if any(kind == "argument" for kind, _ in self.outcome.leaves):
             return None
@@ -279,12 +298,12 @@ class Captured:
         ]
         if any(tensor is not None and tensor.node is not None for tensor in call.tensors):
             return None
-        count, mode, owned = len(expected), call.key[2], self._owned
+        count, mode, elsewhere = len(expected), call.key.mode, self._owned | self._kept
         graded, default = mode
-        state = LOCAL
+        local = LOCAL
 
         def accepts(args: tuple[Any, ...]) -> list[np.ndarray] | None:
-            if len(args) != count or state.state.grad_enabled is not graded or get_default_dtype() is not default:
+            if len(args) != count or local.state.grad_enabled is not graded or get_default_dtype() is not default:
                 return None
             arrays = []
             for arg, (kind, is_array, shape, dtype, strides) in zip(args, expected):  # noqa: B905 (equal, see above)
@@ -298,7 +317,7 @@ class Captured:
                     array = arg.array
                 if array.shape != shape or array.dtype is not dtype or array.strides != strides:
                     return None
-                if id(array if array.base is None else owner_of(array)) in owned:
+                if id(_owner(array)) in elsewhere:
                     return None
                 arrays.append(array)
             return arrays
@@ -307,7 +326,9 @@ class Captured:
 
     def run(self, call: Call) -> Any:
         """Replay, and hand out the results."""
-        arrays = [*call.arrays, *self.entry_gradients(call)] if self._entries else call.arrays
+        arrays = [array.copy() if self._is_own(array) else array for array in call.arrays]
+        if self._entries:
+            arrays += self.entry_gradients(call)
         returned = self.quick_run(arrays, calling_code())
         for position, array in self._passed_gradients:
             call.tensors[position]._grad = None if array is None else wrap(array.copy())
@@ -355,7 +376,7 @@ class Captured:
         return found
 
     def _is_own(self, array: np.ndarray) -> bool:
-        return any(one is not None and np.may_share_memory(array, one) for _, _, one in self.gradients)
+        return id(_owner(array)) in self._kept
 
     def _results(self, call: Call | None, returned: Any) -> Any:
         leaves = iter(self.outcome.leaves)
@@ -373,6 +394,10 @@ class Captured:
             return leaf
 
         return rebuild(self.outcome.structure, take)
+
+
+def _owner(array: np.ndarray) -> np.ndarray:
+    return array if array.base is None else owner_of(array)
 
 
 def _written_state(plan: Plan) -> list[np.ndarray]:

@@ -158,9 +158,6 @@ class _Writer:
             return self.array(thing)
         if isinstance(thing, _SIMPLE) and not (isinstance(thing, float) and not np.isfinite(thing)):
             return repr(thing)
-        if isinstance(thing, tuple) and all(isinstance(one, (Value, *_SIMPLE)) for one in thing):
-            inner = ", ".join(map(self.operand, thing))
-            return f"({inner},)" if len(thing) == 1 else f"({inner})"
         if isinstance(thing, slice):
             return f"{self.of_function(slice)}({thing.start!r}, {thing.stop!r}, {thing.step!r})"
         if isinstance(thing, (tuple, list)):
@@ -185,7 +182,7 @@ class _Writer:
             return
         inputs = [self.operand(value) for value in (_spread(one) if one.form == "out" else one.inputs)]
         function = self.of_function(
-            updating(one.function) if one.updates else one.function, "" if one.form == "out" else one.name
+            updating(one.function, one.flushes) if one.updates else one.function, "" if one.form == "out" else one.name
         )
         if one.function is np.matmul and self.choose_threads:
             self.switch(one)
@@ -244,10 +241,10 @@ class _Writer:
                 given.append(self.staged(value))
             else:
                 moving.append((position, self.array(value)))
-                given.append(np.lib.stride_tricks.as_strided(np.zeros(1, value.dtype), value.shape, value.strides))
+                given.append(_room(value))
         bound = one.function.bind(*given)  # type: ignore[attr-defined]
         addresses = bound.addresses
-        if one.updates:
+        if one.flushes:
             bound = flushing(bound)
         name = self.fresh("loop", bound)
         self.lines.append(f"# {name}: {one.name}")
@@ -262,9 +259,8 @@ class _Writer:
         """A copy of a small array that comes with the call: made sooner than its address is found."""
         key = _key(value)
         if key not in self.copies:
-            room = np.lib.stride_tricks.as_strided(np.zeros(_reach(value), value.dtype), value.shape, value.strides)
+            room = self.copies[key] = _room(value)
             name = self.array(value)
-            self.copies[key] = room
             self.lines.append(f"{self.of_function(np.copyto)}({self.fresh(f'{name}_copy', room)}, {name})")
         return self.copies[key]
 
@@ -290,15 +286,15 @@ def _prepare(kernels: list[Any]) -> None:
 
 
 @functools.cache
-def updating(update: Callable[..., Any]) -> Callable[..., Any]:
-    """An optimizer's update as optimizers run it: infinities and NaN take their course, subnormals become zero."""
+def updating(update: Callable[..., Any], flushes: bool) -> Callable[..., Any]:
+    """An optimizer's update as optimizers run it: infinities and NaN take their course, subnormals may become zero."""
 
     @functools.wraps(update)
     def run(*arrays: Any, **numbers: Any) -> None:
         with np.errstate(all="ignore"):
             update(*arrays, **numbers)
 
-    return flushing(run)
+    return flushing(run) if flushes else run
 
 
 def flushing(function: Callable[..., Any]) -> Callable[..., None]:
@@ -350,10 +346,10 @@ def _as_long(value: Value, output: Value) -> Value:
     return value
 
 
-def _reach(value: Value) -> int:
-    """How many elements from the first to the last."""
+def _room(value: Value) -> np.ndarray:
+    """An array of a value's shape and strides, in memory of its own."""
     low, high = value.bounds
-    return (high - low) // value.dtype.itemsize
+    return np.ndarray(value.shape, value.dtype, np.zeros(high - low, np.uint8), value.offset - low, value.strides)
 
 
 _NUMBERS = {0.0: "zero", 1.0: "one", math.inf: "infinity"}

@@ -197,5 +197,6 @@ def _kernel(run: list[tuple[Instruction, Step]], later: set[Memory]) -> list[Ins
             writes=tuple(value for value in mine if value.memory.kind != "internal"),
             pure=False,
             updates=any(one.updates for one, _ in run),
+            flushes=any(one.flushes for one, _ in run),
         )
     ]

@@ -91,7 +91,14 @@ def _lower(event: Applied, views: Views) -> list[Instruction]:
         targets = tuple(event.inputs[position] for position in op.mutates)
         return [
             _instruction(
-                event, "write", op.forward, params=event.params, writes=targets, pure=False, updates=op in UPDATES
+                event,
+                "write",
+                op.forward,
+                params=event.params,
+                writes=targets,
+                pure=False,
+                updates=op in UPDATES,
+                flushes=event.flushed,
             )
         ]
     output = event.outputs[0]

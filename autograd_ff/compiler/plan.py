@@ -44,6 +44,7 @@ class Instruction:
         pure: the same inputs give the same outputs, and nothing else happens.
         elementwise: an output may take the place of an input of its own geometry.
         updates: it is, or has in it, the update of an optimizer.
+        flushes: subnormal numbers count as zero in it.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Instruction:
     pure: bool = True
     elementwise: bool = False
     updates: bool = False
+    flushes: bool = False
 
     @property
     def reads(self) -> list[Value]:

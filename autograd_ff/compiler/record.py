@@ -18,6 +18,7 @@ from numpy.lib.array_utils import byte_bounds
 
 from ..engine import Node, Observer, Op, Scope, Site, TensorCore, calling_site
 from ..engine.site import at
+from ..engine.subnormals import is_flushing
 from ..engine.versions import owner_of
 from ..errors import CaptureError
 from ..nn.naming import ModuleScope
@@ -56,6 +57,7 @@ class Applied:
     scope: Scope | None
     site: Site | None
     runtime: Action | None  # whose result the params are
+    flushed: bool  # subnormal numbers counted as zero
 
     @property
     def output(self) -> Value:
@@ -217,7 +219,8 @@ class Recorder(Observer):
             shown = out.memory is first.memory
             if shown and out.made_from is None:
                 out.made_from = (op, first, kept)
-        self.events.append(Applied(op, given, kept, made, scope, site, action))
+        flushed = bool(op.mutates) and is_flushing()
+        self.events.append(Applied(op, given, kept, made, scope, site, action, flushed))
 
     def backward(self, node: Node, gradient: Any, input_gradients: list[Any]) -> None:
         self.walked.add(node.number)

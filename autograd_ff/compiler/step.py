@@ -55,7 +55,7 @@ class CompiledStep:
         self.options = options
         self._variants: dict[Any, list[Captured]] = {}
         self._attempts: dict[Any, list[_Attempt]] = {}
-        self._refused: dict[Any, CaptureError] = {}
+        self._refused: dict[Any, str] = {}
         self._last: Captured | None = None
         self._calls = 0
         self._lock = threading.Lock()
@@ -79,6 +79,12 @@ class CompiledStep:
     @property
     def _name(self) -> str:
         return getattr(self.function, "__qualname__", None) or type(self.function).__name__
+
+    def __getattr__(self, name: str) -> Any:
+        # The rest is the function's, or the module's: parameters(), train(), state_dict(), …
+        if name == "function":  # asked for by a copy in the making
+            raise AttributeError(name)
+        return getattr(self.function, name)
 
     def __repr__(self) -> str:
         return f"<compiled {self._name}, {sum(map(len, self._variants.values()))} plans>"
@@ -122,8 +128,9 @@ class CompiledStep:
     def _record(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         key = call.key
         if key in self._refused:
-            raise self._refused[key]
-        if key not in self._attempts and len(self._attempts) + len(self._variants) >= SHAPES:
+            raise CaptureError(self._refused[key])
+        known = self._attempts.keys() | self._variants.keys()
+        if key not in known and len(known) >= SHAPES:
             warn(
                 f"{self._name} was recorded for {SHAPES} combinations of shapes and other arguments; more of them run "
                 "without a plan. Pad to a few shapes, and pass numbers that change as Tensors."
@@ -140,10 +147,10 @@ class CompiledStep:
             attempt = _Attempt(record, Outcome(record, call, result), call)
             _check_indices(record)
             captured = self._matched(attempt, arguments)
-        except Difference as difference:
+        except (Difference, CaptureError) as error:
             self._attempts.pop(key, None)
-            self._refused[key] = refusal(difference, self._name)
-            raise self._refused[key] from None
+            self._refused[key] = refusal(error, self._name) if isinstance(error, Difference) else str(error)
+            raise CaptureError(self._refused[key]) from None
         if captured is not None:
             variants = self._variants.setdefault(key, [])
             variants[:] = [one for one in variants if one.examples is None]

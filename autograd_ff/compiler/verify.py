@@ -7,17 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Observer, observe
+from ..engine import Observer, TensorCore, observe
 from ..engine.site import here
 from ..errors import CaptureError
 from .capture import Call, Captured
+from .compare import _same
 from .trees import flatten
 
 __all__ = ["verified"]
 
-# What rounding may change: parts of the largest number of an array. Of state more, for an update may divide one
-# gradient that is nothing but rounding by another.
-TOLERANCE, STATE_TOLERANCE = 1e-3, 2e-2
+# What rounding may change of a result or a gradient: parts of the largest number of its array.
+TOLERANCE = 1e-3
+# Of state: parts of the largest change. An adaptive update divides by the size of the gradients, so that a gradient that
+# is nothing but rounding (of a bias before a BatchNorm, say) changes its parameter as much as any other: what has
+# gradients smaller than this part of the largest one is not compared.
+STATE_TOLERANCE, NOISE = 2e-2, 1e-3
 
 
 class _Actions(Observer):
@@ -42,53 +46,136 @@ def verified(captured: Captured, call: Call, run: Callable[[], Any], exact: bool
     Raises:
         CaptureError: they did not do the same. The state is that of the usual run.
     """
-    state, generators = captured.state, captured.generators
-    before = [array.copy() for array in state]
-    seeds = [generator.bit_generator.state for generator in generators]
     entries = captured.entry_gradients(call)
+    targets = [*captured.state, *_written(captured, call, entries)]  # what both of them write
+    gradients = [(tensor, array) for tensor, _, array in captured.gradients]
+    gradients += [(call.tensors[position], array) for position, array in captured._passed_gradients]
+    begin = _Moment([*targets, *entries], captured.generators)
     with observe(_Actions()) as actions:
         result = run()
-    after = [array.copy() for array in state]
-    later = [generator.bit_generator.state for generator in generators]
-    gradients = [(None if one[0]._grad is None else one[0]._grad.array) for one in captured.gradients]
+    tensors = [tensor for tensor, _ in gradients]
+    found = [None if tensor._grad is None else tensor._grad.array for tensor in tensors]
+    end = _Moment([*targets, *entries, *(one for one in found if one is not None)], captured.generators)
     done = iter(actions.results)  # type: ignore[attr-defined]
     replay = captured.program.function(**{action: lambda: next(done) for action in captured.program.actions})
+    begin.restore()
     try:
-        for array, value in zip(state, before, strict=True):
-            np.copyto(array, value)
-        for generator, seed in zip(generators, seeds, strict=True):
-            generator.bit_generator.state = seed
         returned = replay(*call.arrays, *entries)
-        replayed = [array.copy() for array in state]
+        replayed = [array.copy() for array in targets]
+        planned = [None if array is None else array.copy() for _, array in gradients]
+    except (KeyError, StopIteration):
+        raise _wrong(name, "what it does beside its operations (steps of an optimizer or a scheduler)") from None
     finally:
-        for array, value in zip(state, after, strict=True):
-            np.copyto(array, value)
-        for generator, seed in zip(generators, later, strict=True):
-            generator.bit_generator.state = seed
-    leaves: list[Any] = []
-    flatten(result, leaves)
-    tensors = [leaf for leaf, (kind, _) in zip(leaves, captured.outcome.leaves, strict=True) if kind == "value"]
-    pairs = [("a result", tensor.array, array, TOLERANCE) for tensor, array in zip(tensors, returned, strict=True)]
-    for eager, (_, _, planned) in zip(gradients, captured.gradients, strict=True):
-        if (eager is None) != (planned is None):
-            raise _wrong(name, "whether there is a gradient")
-        if eager is not None and planned is not None:
-            pairs.append(("a gradient", eager, planned, TOLERANCE))
-    pairs += [("the state", one, other, STATE_TOLERANCE) for one, other in zip(after, replayed, strict=True)]
-    for what, one, other, tolerance in pairs:
-        if not _agree(one, other, 0.0 if exact else tolerance):
-            raise _wrong(name, f"{what}, {one.dtype} {one.shape}")
+        end.restore()
+    if next(done, done) is not done:
+        raise _wrong(name, "what it does beside its operations (steps of an optimizer or a scheduler)")
+    expected = _results(captured, call, result)
+    if expected is None:
+        raise _wrong(name, "what it returns beside tensors")
+    for one, other in zip(expected, returned, strict=True):
+        if not _agree(one, other, 0.0 if exact else TOLERANCE):
+            raise _wrong(name, f"a result, {one.dtype} {one.shape}")
+    largest = max((_largest(one) for one in found if one is not None), default=0.0)
+    for one, other in zip(found, planned, strict=True):
+        if one is None or other is None:
+            if one is not other:
+                raise _wrong(name, "whether there is a gradient")
+        elif not _agree(one, other, 0.0 if exact else TOLERANCE, NOISE * TOLERANCE * largest):
+            raise _wrong(name, f"a gradient, {one.dtype} {one.shape}")
+    noise = {} if exact else _noise(targets, tensors, found, NOISE * largest)
+    for array, before, other in zip(targets, begin.arrays, replayed, strict=False):
+        if not (_agree(array, other, 0.0) if exact else _moved_alike(before, array, other, noise.get(array.shape))):
+            raise _wrong(name, f"the state, {array.dtype} {array.shape}")
     return result
 
 
-def _agree(one: np.ndarray, other: np.ndarray, tolerance: float) -> bool:
+def _written(captured: Captured, call: Call, entries: list[np.ndarray]) -> list[np.ndarray]:
+    """What a replay writes of what comes with the call: arguments, and gradients that it finds."""
+    arguments = [call.arrays[position] for position in captured._written_arguments]
+    return arguments + [array for array, (*_, written) in zip(entries, captured._entries, strict=True) if written]
+
+
+def _results(captured: Captured, call: Call, result: Any) -> list[np.ndarray] | None:
+    """The arrays of a result that a replay computes; None where the rest is not as the plan has it."""
+    leaves: list[Any] = []
+    if flatten(result, leaves) != captured.outcome.structure:
+        return None
+    found: list[np.ndarray] = []
+    for leaf, (kind, known) in zip(leaves, captured.outcome.leaves, strict=True):
+        if kind == "argument":
+            same = leaf is call.leaves[known]
+        elif kind == "object":
+            same = _same(leaf, known)
+        else:
+            same = isinstance(leaf, TensorCore)
+        if not same:
+            return None
+        if kind == "value":
+            found.append(leaf.array)
+    return found
+
+
+class _Moment:
+    """What is in arrays and generators now."""
+
+    def __init__(self, arrays: list[np.ndarray], generators: list[np.random.Generator]) -> None:
+        self._memory, self._generators = arrays, generators
+        self.arrays = [array.copy() for array in arrays]
+        self._states = [generator.bit_generator.state for generator in generators]
+
+    def restore(self) -> None:
+        for array, value in zip(self._memory, self.arrays, strict=True):
+            if array.tobytes() != value.tobytes():  # what nobody wrote may be read-only
+                np.copyto(array, value)
+        for generator, state in zip(self._generators, self._states, strict=True):
+            generator.bit_generator.state = state
+
+
+def _agree(one: np.ndarray, other: np.ndarray, tolerance: float, noise: float = 0.0) -> bool:
     if one.shape != other.shape or one.dtype != other.dtype:
         return False
     if tolerance == 0 or one.dtype.kind not in "fc":
         return one.tobytes() == other.tobytes()
+    allowed = max(tolerance * _largest(one), noise, 16 * float(np.finfo(one.dtype).tiny))
+    return bool(np.allclose(one, other, rtol=tolerance, atol=allowed, equal_nan=True))
+
+
+def _largest(array: np.ndarray) -> float:
+    if array.dtype.kind not in "fc":
+        return 0.0
     with np.errstate(all="ignore"):
-        largest = float(np.max(np.abs(one), initial=0, where=np.isfinite(one)))
-    return bool(np.allclose(one, other, rtol=tolerance, atol=tolerance * largest, equal_nan=True))
+        return float(np.max(np.abs(array), initial=0, where=np.isfinite(array)))
+
+
+def _noise(
+    targets: list[np.ndarray], tensors: list[Any], gradients: list[np.ndarray | None], limit: float
+) -> dict[tuple[int, ...], np.ndarray]:
+    """Which elements have gradients of rounding only: by the shape of the arrays that an optimizer keeps side by side."""
+    found: dict[tuple[int, ...], np.ndarray] = {}
+    for tensor, gradient in zip(tensors, gradients, strict=True):
+        part = tensor.array
+        for whole in targets:
+            if gradient is None or not (part.flags.c_contiguous and whole.flags.c_contiguous):
+                continue
+            start = part.__array_interface__["data"][0] - whole.__array_interface__["data"][0]
+            if part.dtype == whole.dtype and 0 <= start and start + part.nbytes <= whole.nbytes:
+                mask = found.setdefault(whole.shape, np.zeros(whole.shape, np.bool_)).reshape(-1)
+                start //= part.itemsize
+                mask[start : start + part.size] |= (np.abs(gradient) <= limit).reshape(-1)
+    return found
+
+
+def _moved_alike(before: np.ndarray, one: np.ndarray, other: np.ndarray, noise: np.ndarray | None) -> bool:
+    """Whether an array came to the same by both ways, as far as it changed and rounding allows."""
+    if one.dtype.kind not in "fc":
+        return one.tobytes() == other.tobytes()
+    if noise is not None:
+        before, one, other = before[~noise], one[~noise], other[~noise]
+    with np.errstate(all="ignore"):
+        moved = _largest(one - before)
+    rounding = 64 * float(np.finfo(one.dtype).eps)
+    allowed = STATE_TOLERANCE * moved + rounding * _largest(one)
+    return bool(np.allclose(one, other, rtol=rounding, atol=allowed, equal_nan=True))
 
 
 def _wrong(name: str, what: str) -> CaptureError:

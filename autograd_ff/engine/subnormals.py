@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["available", "flush_to_zero", "set_flush"]
+__all__ = ["available", "flush_to_zero", "is_flushing", "set_flush"]
 
 Setter = Callable[[bool], bool]
 
@@ -50,6 +50,17 @@ def set_flush(mode: bool) -> bool:
 def available() -> bool:
     """Whether this platform can flush subnormals to zero."""
     return (_setter or _detect()) is not _unavailable
+
+
+def is_flushing() -> bool:
+    """Whether this thread flushes subnormals to zero now.
+
+    >>> is_flushing()
+    False
+    """
+    mode = set_flush(True)
+    set_flush(mode)
+    return mode
 
 
 class flush_to_zero:

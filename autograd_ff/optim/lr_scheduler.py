@@ -7,6 +7,7 @@ the present one, so that several schedulers on one optimizer multiply, and a rat
 
 from __future__ import annotations
 
+import functools
 import math
 import threading
 from bisect import bisect_right
@@ -72,6 +73,18 @@ class LRScheduler:
     """
 
     _not_saved: tuple[str, ...] = ("optimizer", "_steps_before", "_is_initial")
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Make a ``step`` written outside of this package an action of Python's own, like those inside it."""
+        super().__init_subclass__(**kwargs)
+        step = cls.__dict__.get("step")
+        if step is not None and not cls.__module__.startswith(f"{__package__}."):
+
+            @functools.wraps(step)
+            def act(self: Any, *args: Any) -> None:
+                _act(step, self, *args)
+
+            cls.step = act  # type: ignore[method-assign]
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
         _check_optimizer(optimizer)

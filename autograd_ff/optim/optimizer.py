@@ -382,7 +382,7 @@ class FlatOptimizer(Optimizer):
         for layout, group in zip(self._layouts, groups):  # noqa: B905 (compared above; strict takes its time)
             if len(group["params"]) != len(layout.params):
                 return object()
-            course += [id(group), self._course_options(group)]
+            course += [id(group), self._course_options(group), self.flushes_subnormals]
             for buffer in layout.buffers:
                 course.append(self._course_state(buffer))
         return course
