@@ -14,6 +14,7 @@ from compile_cases import World, arrays, batches, check_twins, classifier, exact
 
 import autograd_ff as af
 from autograd_ff import nn, optim
+from autograd_ff.engine import subnormals
 from autograd_ff.errors import CaptureError, InplaceError
 
 F = nn.functional
@@ -1130,3 +1131,110 @@ def test_losses_of_labels(name, equal):
     if equal:
         data[1] = data[0]
     check_twins(make, data, most_runs=4)
+
+
+# ---------------------------------------------------------------- what a review found
+
+
+def test_the_last_calls_gradient_as_an_argument():
+    weight = af.tensor([1.0, 2.0], requires_grad=True)
+
+    def step(x, g):
+        weight.grad = None
+        loss = (weight * x).pow(2).sum()
+        loss.backward()
+        return loss.detach() + (g * x).sum()
+
+    compiled = exactly(step)
+    x = af.tensor([3.0, 4.0])
+    for _ in range(5):
+        compiled(x, numbers(2))
+    gradient = weight.grad
+    expected = step(x, gradient.clone()).item()
+    weight.grad = None
+    step(x, numbers(2))
+    compiled(x, numbers(2))
+    assert compiled(x, weight.grad).item() == expected
+
+
+def test_an_optimizer_that_keeps_subnormal_numbers():
+    for flushes in (True, False):
+        weight = af.tensor([3e-39], requires_grad=True)
+        optimizer = optim.SGD([weight], lr=0.1)
+        optimizer.flushes_subnormals = flushes
+
+        def step(x, weight=weight, optimizer=optimizer):
+            optimizer.zero_grad()
+            (weight * x).sum().backward()
+            optimizer.step()
+
+        compiled = exactly(step)
+        for _ in range(4):
+            compiled(af.zeros(1))
+        assert (weight.item() == 0) == (flushes and subnormals.available())
+
+
+def test_a_users_scheduler_with_a_step_of_its_own():
+    class Halving(optim.lr_scheduler.LRScheduler):
+        def step(self):
+            for group in self.optimizer.param_groups:
+                group["lr"] *= 0.5
+            self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
+
+    def make():
+        return regression(make_scheduler=Halving)
+
+    check_twins(make, arrays(8, 4, 3))
+
+
+def test_a_refusal_keeps_nothing_alive():
+    step = exactly(lambda x: x[x > 0])
+    lengths = []
+    for k in range(4):
+        with pytest.raises(CaptureError) as caught:
+            step(numbers(3, seed=k))
+        lengths.append(len(caught.traceback))
+    assert lengths[-1] <= lengths[0]
+
+
+def test_known_shapes_stay_known_beside_many_others():
+    drop = nn.Dropout(0.5)
+    step = exactly(lambda x: drop(x) * 2)
+
+    def calls():
+        for size in range(1, 66):
+            for _ in range(2):
+                step(af.ones(size))
+
+    with pytest.warns(UserWarning, match="recorded for 64"):
+        calls()
+    drop.eval()
+    for _ in range(3):
+        assert plain(step(af.ones(3))) == plain(af.ones(3) * 2)
+    assert len(step._variants[next(iter(step._variants))]) >= 1
+
+
+def test_calls_that_use_other_arrays_are_told_apart():
+    weight = af.tensor([1.0], requires_grad=True)
+
+    def step(x):
+        return (weight.detach() * x).sum(), weight.grad is None
+
+    compiled = exactly(step)
+    for k in range(6):
+        weight.grad = numbers(1, seed=k) if k % 3 else None
+        assert plain(compiled(numbers(1, seed=k))) == plain(step(numbers(1, seed=k)))
+
+
+def test_a_returned_array_is_refused_at_once():
+    step = exactly(lambda x: np.ones(3))
+    with pytest.raises(CaptureError, match="returned a NumPy array"):
+        step(af.ones(3))
+
+
+def test_a_compiled_module_is_still_a_module():
+    model = nn.Linear(2, 2)
+    compiled = exactly(model)
+    assert list(compiled.parameters()) == list(model.parameters())
+    assert compiled.eval() is model
+    assert not model.training

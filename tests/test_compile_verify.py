@@ -84,7 +84,9 @@ def test_right_replays_pass_and_leave_what_others_leave(name, fast):
 
     expected = run(lambda step: step)
     # Each call is verified, so that each is what eager makes of it.
-    for number, (one, other) in enumerate(zip(expected, run(lambda step: af.compile(step, fast=fast, verify=1)), strict=True)):
+    for number, (one, other) in enumerate(
+        zip(expected, run(lambda step: af.compile(step, fast=fast, verify=1)), strict=True)
+    ):
         wrong = difference(one, other)
         assert not wrong, f"after call {number}:\n{wrong}"
     if fast:
@@ -109,12 +111,10 @@ def spoiled(world, change, data, **options):
     except CaptureError as error:
         assert "did not do what the step itself does" in str(error)
         return True
-    except NameError:  # a line that makes something is gone
-        return True
     return False
 
 
-CALLS = re.compile(r"^ +(?!return|try|finally|switch|#)")
+CALLS = re.compile(r"^ +(?=[^ ])(?!return|try|finally|switch|#)")
 
 
 @pytest.mark.parametrize("fast", FAST)
@@ -146,6 +146,7 @@ def test_missing_lines_are_noticed(fast):
     places = [at for at, line in enumerate(lines) if CALLS.match(line)]
     assert len(places) >= 4
     for place in places:
+
         def change(source, place=place):
             kept = source.splitlines()
             del kept[place]
@@ -175,7 +176,7 @@ def test_python_variables_are_noticed(fast):
                     weight.mul_(1 - known["decay"])
             if known["step"]:
                 optimizer.step()
-            return loss * 1, known["label"]
+            return loss.detach() * 1, known["label"]
 
         return af.compile(step, fast=fast, verify=1), weight
 
@@ -188,7 +189,7 @@ def test_python_variables_are_noticed(fast):
         known[name] = value
         with pytest.raises(CaptureError, match="did not do what the step itself does"):
             step(calls[4])
-        assert np.isfinite(weight.numpy(force=True)).all()
+        assert np.isfinite(weight.detach().numpy()).all()
         assert not step._lock.locked()
 
 

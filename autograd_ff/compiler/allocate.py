@@ -48,7 +48,8 @@ def lay_out_gradients(instructions: list[Instruction], gradients: list[Value], n
     groups += [[memory] for memory in waiting]
     blocks: list[Memory] = []
     for group in groups:
-        block = Memory.block(number + len(blocks))
+        block = Memory("internal", number + len(blocks))
+        block.kept = True
         for memory in group:
             for value in looks[memory].values():
                 value.memory = block

@@ -51,14 +51,13 @@ def build(record: Recorder, arguments: list[Value], results: dict[int, Value], f
     _mark_fresh(instructions)
     arena_bytes, eager_bytes = allocate(instructions, list(results.values()))
     return Plan(
-        instructions,
-        [*record.memories, *blocks],
-        results,
-        gradients,
-        arguments,
-        arena_bytes,
-        sum(block.size for block in blocks),
-        eager_bytes,
+        instructions=instructions,
+        memories=[*record.memories, *blocks],
+        results=results,
+        gradients=gradients,
+        arguments=arguments,
+        arena_bytes=arena_bytes,
+        eager_bytes=eager_bytes,
     )
 
 
@@ -72,10 +71,10 @@ def _mark_fresh(instructions: list[Instruction]) -> None:
 
 
 def _restore_constants(instructions: list[Instruction], record: Recorder) -> list[Instruction]:
-    """Begin with a copy of each constant that the step goes on to write into."""
+    """Begin with a copy of each constant that the step goes on to write into; the constant becomes the plan's own memory."""
     first: list[Instruction] = []
-    written = {value.memory for one in instructions for value in (*one.made, *one.writes)}
-    for memory in list(written):
+    written = dict.fromkeys(value.memory for one in instructions for value in (*one.made, *one.writes))
+    for memory in written:
         if memory.kind != "constant" or memory.array is None:
             continue
         template = memory.array.copy()

@@ -16,9 +16,9 @@ from ..engine.versions import owner_of
 from ..errors import AutogradError, CaptureError, DimensionError, DtypeError, ShapeError
 from ..nn import Module, Parameter
 from .build import build
-from .compare import _same
+from .compare import same_record
 from .emit import PROGRAM, Program, emit
-from .guards import Guards, fits
+from .guards import Guards, has_gradient_like
 from .plan import Options, Plan
 from .record import Recorder
 from .trees import flatten, rebuild
@@ -50,7 +50,7 @@ class Call:
         described: list[Any] = []
         for position, leaf in enumerate(self.leaves):
             if isinstance(leaf, Parameter):  # a part of the state, like those that are not passed
-                described.append(_Same(leaf))
+                described.append(_ByIdentity(leaf))
                 continue
             if isinstance(leaf, TensorCore):
                 array, tensor = leaf.array, leaf
@@ -87,7 +87,7 @@ class Call:
         return next((at for at, one in enumerate(self.tensors) if one is tensor), None)
 
 
-class _Same:
+class _ByIdentity:
     """Equal for one and the same object, which it keeps alive: another one cannot come to have its address."""
 
     __slots__ = ("thing",)
@@ -96,7 +96,7 @@ class _Same:
         self.thing = thing
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and other.thing is self.thing
+        return isinstance(other, _ByIdentity) and other.thing is self.thing
 
     def __hash__(self) -> int:
         return id(self.thing)
@@ -106,7 +106,7 @@ def _static(leaf: Any) -> Any:
     """What stands for an argument that is no array: its value, or for other objects, which one it is."""
     if leaf is None or isinstance(leaf, (int, float, complex, str, bytes, slice, np.dtype, np.generic)):
         return type(leaf), repr(leaf)
-    return _Same(leaf)
+    return _ByIdentity(leaf)
 
 
 def _overlaps(arrays: list[np.ndarray]) -> tuple[tuple[int, int, bool], ...]:
@@ -177,9 +177,9 @@ class Outcome:
             return False
         for (kind, mine), (theirs_kind, theirs) in zip(self.leaves, other.leaves, strict=True):
             if kind == theirs_kind == "outside":
-                if mine is not theirs and not (mine.array is theirs.array or _same(mine.array, theirs.array)):
+                if mine is not theirs and not (mine.array is theirs.array or same_record(mine.array, theirs.array)):
                     return False
-            elif kind != theirs_kind or not _same(mine, theirs):
+            elif kind != theirs_kind or not same_record(mine, theirs):
                 return False
         return True
 
@@ -271,7 +271,7 @@ class Captured:
             if entry is None:
                 if tensor._grad is not None:
                     return False
-            elif not fits(tensor, entry.shape, entry.dtype, entry.strides):
+            elif not has_gradient_like(tensor, entry.shape, entry.dtype, entry.strides):
                 return False
         return self.examples is None or all(
             np.array_equal(one, other, equal_nan=one.dtype.kind in "fc")

@@ -11,7 +11,7 @@ from ..engine.site import at
 from .record import Action, Applied, Recorder, Touched
 from .values import Memory, Value
 
-__all__ = ["Difference", "compare", "refusal"]
+__all__ = ["Difference", "compare", "refusal", "same_record"]
 
 
 class Difference(Exception):
@@ -44,7 +44,7 @@ def compare(first: Recorder, second: Recorder, passed: list[Any]) -> bool:
         if memory.kind == "state" and other.array is not memory.array:
             _compare_constants(first, second, other, memory)
             constants.append(memory)
-    if len(first.questions) != len(second.questions) or not all(map(_same, first.questions, second.questions)):
+    if len(first.questions) != len(second.questions) or not all(map(same_record, first.questions, second.questions)):
         raise Difference("what decides its course (an optimizer's options, which parameters it holds) changed.")
     for memory in constants:
         memory.kind = "constant"
@@ -66,7 +66,7 @@ def _compare_events(before: Any, now: Any) -> None:
     if type(before) is not type(now):
         raise Difference(f"one call ran {_name(before)}, the next {_name(now)}.{at(now.site)}")
     if isinstance(now, Action):
-        if before.function != now.function or not _same(before.arguments, now.arguments):
+        if before.function != now.function or not same_record(before.arguments, now.arguments):
             raise Difference(f"one call ran {_name(before)}, the next {_name(now)}.{at(now.site)}")
         return
     if before.op is not now.op:
@@ -78,20 +78,20 @@ def _compare_events(before: Any, now: Any) -> None:
     if len(before.inputs) != len(now.inputs):
         raise Difference(f"{now.op.name} got {len(before.inputs)} inputs, then {len(now.inputs)}.{at(now.site)}")
     for position, (one, other) in enumerate(zip(before.inputs, now.inputs, strict=True)):
-        if not _same(one, other):
+        if not same_record(one, other):
             what = now.op.inputs[position] if position < len(now.op.inputs) else position
             raise Difference(
                 f"the input {what!r} of {now.op.name} was {_show(one)}, then {_show(other)}.{at(now.site)}"
             )
     if now.runtime is None:
         for key in now.params:
-            if key not in before.params or not _same(before.params[key], now.params[key]):
+            if key not in before.params or not same_record(before.params[key], now.params[key]):
                 was = _show(before.params.get(key))
                 raise Difference(
                     f"the number {key!r} of {now.op.name} was {was}, then {_show(now.params[key])}.{at(now.site)}"
                 )
     for one, other in zip(before.outputs, now.outputs, strict=True):
-        if not _same(one, other):
+        if not same_record(one, other):
             raise Difference(f"{now.op.name} made {_show(one)}, then {_show(other)}.{at(now.site)}")
 
 
@@ -99,7 +99,8 @@ def _show(value: Any) -> str:
     return f"{value.dtype} {value.shape}" if isinstance(value, Value) else f"{value!r:.60}"
 
 
-def _same(one: Any, other: Any) -> bool:
+def same_record(one: Any, other: Any) -> bool:
+    """Whether two records have the same thing in one place: values by their numbers, all else by its worth."""
     if isinstance(one, Value) or isinstance(other, Value):
         return (
             isinstance(one, Value)
@@ -114,14 +115,14 @@ def _same(one: Any, other: Any) -> bool:
     if type(one) is not type(other):
         return False
     if isinstance(one, (tuple, list)):
-        return len(one) == len(other) and all(map(_same, one, other))
+        return len(one) == len(other) and all(map(same_record, one, other))
     if isinstance(one, dict):
-        return one.keys() == other.keys() and all(_same(value, other[key]) for key, value in one.items())
+        return one.keys() == other.keys() and all(same_record(value, other[key]) for key, value in one.items())
     if isinstance(one, float):
         return one == other or (one != one and other != other)
     if isinstance(one, Geometry):
         return len(one.steps) == len(other.steps) and all(
-            a[0] is b[0] and _same(a[1], b[1]) for a, b in zip(one.steps, other.steps, strict=True)
+            a[0] is b[0] and same_record(a[1], b[1]) for a, b in zip(one.steps, other.steps, strict=True)
         )
     if isinstance(one, np.ndarray):
         return one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()

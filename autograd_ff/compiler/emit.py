@@ -19,7 +19,7 @@ import numpy as np
 from ..engine.subnormals import set_flush
 from .allocate import aligned
 from .plan import Instruction, Plan
-from .threads import ALL, EITHER, blas_threads, choose
+from .threads import ALL, EITHER, blas_threads, choose, switches
 from .values import Memory, Value
 
 __all__ = ["Program", "emit"]
@@ -69,9 +69,7 @@ class _Writer:
         self.results_of: dict[int, str] = {}  # names of what actions returned, by id of the action
         self.arena = aligned(plan.arena_bytes)
         self.site: Any = None
-        self.threads: int | None = ALL  # those of the last product that cares
-        self.switched = False  # whether any number was set
-        self.choose_threads = choose_threads and blas_threads().available
+        self.switches = _thread_switches(plan) if choose_threads and blas_threads().available else {}
         self.names |= {"switch": None, "every": None}
 
     def write(self, title: str) -> Program:
@@ -85,7 +83,7 @@ class _Writer:
         body = [f"    {line}" for line in self.lines]
         body.append(f"    return ({', '.join(returned)}{',' if len(returned) == 1 else ''})")
         head = [f"# {title}", f"def replay({', '.join(arguments)}):"]
-        if self.switched:
+        if any(number != EITHER for number in self.switches.values()):
             blas = blas_threads()
             acquire, release = self.fresh("acquire", blas.acquire), self.fresh("release", blas.release)
             body = [f"    {line}" for line in body]
@@ -184,8 +182,8 @@ class _Writer:
         function = self.of_function(
             updating(one.function, one.flushes) if one.updates else one.function, "" if one.form == "out" else one.name
         )
-        if one.function is np.matmul and self.choose_threads:
-            self.switch(one)
+        if (number := self.switches.get(id(one), EITHER)) != EITHER:
+            self.lines.append("switch(every)" if number is ALL else f"switch({number})")
         if one.form == "out":
             self.lines.append(f"{function}({', '.join(inputs)}, out={self.array(one.outputs[0])})")
         elif one.form == "into":
@@ -196,19 +194,6 @@ class _Writer:
             self.lines.append(f"{function}({', '.join([*inputs, *numbers])})")
         else:
             self.plain(one, function, inputs)
-
-    def switch(self, one: Instruction) -> None:
-        """Set the number of BLAS threads for a product, where it is another than that of the one before."""
-        shapes = [value.shape for value in one.inputs]
-        left, right = shapes
-        rows = left[-2] if len(left) > 1 else 1
-        columns = right[-1] if len(right) > 1 else 1
-        wanted = choose(rows, columns, left[-1], one.outputs[0].dtype)
-        if wanted != EITHER and (wanted is not self.threads or not self.switched):
-            if wanted is not ALL or self.switched:
-                self.lines.append("switch(every)" if wanted is ALL else f"switch({wanted})")
-                self.switched = True
-            self.threads = wanted
 
     def plain(self, one: Instruction, function: str, inputs: list[str]) -> None:
         call = f"{function}({', '.join([*inputs, *self.keywords(one.params)])})"
@@ -274,6 +259,17 @@ class _Writer:
         else:
             result = self.results_of[id(one.runtime)] = self.fresh("numbers")
             self.lines.append(f"{result} = {name}()")
+
+
+def _thread_switches(plan: Plan) -> dict[int, int | None]:
+    """How many BLAS threads to set before each product, by the instruction's id."""
+    products = [one for one in plan.instructions if one.function is np.matmul]
+    choices: list[int | None] = []
+    for one in products:
+        left, right = (value.shape for value in one.inputs)
+        rows, columns = left[-2] if len(left) > 1 else 1, right[-1] if len(right) > 1 else 1
+        choices.append(choose(rows, columns, left[-1], one.outputs[0].dtype))
+    return dict(zip(map(id, products), switches(choices), strict=True))
 
 
 def _prepare(kernels: list[Any]) -> None:

@@ -100,7 +100,7 @@ def _is_worth(run: list[tuple[Instruction, Step]]) -> bool:
 def _as_step(one: Instruction) -> Step | None:
     inputs = tuple(_operand(value) for value in one.inputs)
     outputs = tuple(_operand(value) for value in (one.outputs or one.writes))
-    if one.form == "view" or any(True for value in one.params.values() for _ in values_in(value)):
+    if any(True for value in one.params.values() for _ in values_in(value)):
         return None
     if _overlaps_itself(one):
         return None
@@ -144,7 +144,7 @@ def _operand(value: Any) -> Any:
     if not isinstance(value, Value):
         return value
     memory = value.memory
-    name = f"{memory.number}_{hash(value.geometry) & 0xFFFFFFFF:x}"
+    name = f"{memory.number} {value.geometry}"
     return Operand(name, value.shape, value.dtype, value.strides, f"m{memory.number}", value.offset)
 
 

@@ -14,7 +14,7 @@ from ..engine.node import Leaf
 from ..nn import Module
 from .record import Recorder
 
-__all__ = ["Guards", "conditions", "fits"]
+__all__ = ["Guards", "conditions", "has_gradient_like"]
 
 _PLAIN = (int, float, bool, str, type(None))
 
@@ -58,7 +58,7 @@ class Guards:
         for tensor in self._absent:
             if tensor._grad is not None:
                 return False
-        return all(fits(*known) for known in self._present)
+        return all(has_gradient_like(*known) for known in self._present)
 
     def _structure_holds(self) -> bool:
         for tensor, array, untracked, hooks in self._owners:
@@ -79,7 +79,7 @@ def conditions(record: Recorder) -> Any:
     return answers, [(one.read, one.entry is None) for one in record.touched], modules
 
 
-def fits(tensor: Any, shape: tuple[int, ...], dtype: Any, strides: tuple[int, ...]) -> bool:
+def has_gradient_like(tensor: Any, shape: tuple[int, ...], dtype: Any, strides: tuple[int, ...]) -> bool:
     """Whether a tensor has a gradient of its own like the one recorded."""
     gradient = tensor._grad
     if gradient is None or gradient.node is not None:

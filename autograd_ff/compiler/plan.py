@@ -38,8 +38,7 @@ class Instruction:
         name: of the op that it carries out.
         form: how it is called. "out": ``function(*inputs, out=output)``. "into": ``function(*outputs, *inputs,
             **params)``, which fills the outputs. "write": ``function(*inputs, **params)``, which changes some inputs.
-            "plain": ``output = function(*inputs, **params)``, which allocates. "view": as plain, of an array that comes
-            anew with each call. "action": something of Python's own. "kernel": a compiled loop over several ops.
+            "plain": ``output = function(*inputs, **params)``, which allocates. "action": something of Python's own. "kernel": a compiled loop over several ops.
         writes: values of other instructions that it changes.
         pure: the same inputs give the same outputs, and nothing else happens.
         elementwise: an output may take the place of an input of its own geometry.
@@ -84,8 +83,8 @@ class Plan:
         memories: all memory that they touch.
         results: the values that the step returns, by their position among all that it returns.
         gradients: (tensor, value or None): what each ``.grad`` is afterwards.
+        arguments: the arrays that come with each call; the gradients that it finds present are among them.
         arena_bytes: the one block in which all intermediate values lie, at addresses that they share over time.
-        kept_bytes: the block of the gradients, which stays.
         eager_bytes: what the same values take where each has memory of its own.
     """
 
@@ -93,10 +92,9 @@ class Plan:
     memories: list[Memory]
     results: dict[int, Value]
     gradients: list[tuple[Any, Value | None]]
-    arguments: list[Value] = field(default_factory=list)
-    arena_bytes: int = 0
-    kept_bytes: int = 0
-    eager_bytes: int = 0
+    arguments: list[Value]
+    arena_bytes: int
+    eager_bytes: int
 
     def __repr__(self) -> str:
         actions = sum(one.form == "action" for one in self.instructions)

@@ -24,11 +24,9 @@ from ..errors import CaptureError
 from ..nn.naming import ModuleScope
 from .values import Memory, Value
 
-__all__ = ["Action", "Applied", "Recorder", "Touched", "map_arrays"]
+__all__ = ["Action", "Applied", "Recorder", "Touched"]
 
-BROUGHT = ("argument", "gradient")  # memory that comes with each call
-
-# What else may be done with a value: it stays in the graph's world.
+# Ways of taking a value that hand it to no Python.
 _HARMLESS = ("detach", "data")
 
 
@@ -90,12 +88,12 @@ class Touched:
         return self.weak()
 
 
-def map_arrays(value: Any, function: Callable[[np.ndarray], Any]) -> Any:
+def _map_arrays(value: Any, function: Callable[[np.ndarray], Any]) -> Any:
     """A parameter with ``function`` applied to the arrays in it."""
     if isinstance(value, np.ndarray):
         return function(value)
     if isinstance(value, (tuple, list)):
-        return type(value)([map_arrays(one, function) for one in value])
+        return type(value)([_map_arrays(one, function) for one in value])
     return value
 
 
@@ -115,7 +113,7 @@ class Recorder(Observer):
     indices: list[tuple[Any, Site | None]] = field(default_factory=list)  # index arrays, which must be known as inputs
     _values: dict[int, Value] = field(default_factory=dict)  # by id of the array
     _memories: dict[int, Memory] = field(default_factory=dict)  # by id of the array that owns it
-    _brought: list[tuple[Memory, np.ndarray]] = field(default_factory=list)  # arguments and gradients found on entry
+    _brought: dict[Memory, np.ndarray] = field(default_factory=dict)  # arguments and gradients found on entry
     _touched: dict[int, Touched] = field(default_factory=dict)  # by id of the tensor
     _declared: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
     _actions: dict[int, Action] = field(default_factory=dict)  # by id of the result
@@ -129,7 +127,7 @@ class Recorder(Observer):
         if known is not None:
             return known
         memory = self._new_memory(kind, array, source)
-        self._brought.append((memory, array))
+        self._brought[memory] = array
         return self._new_value(array, memory)
 
     def value(self, array: np.ndarray, kind: str = "state", near: tuple[Any, ...] = ()) -> Value:
@@ -143,23 +141,13 @@ class Recorder(Observer):
             return known
         root = owner_of(array)
         for one in near:
-            if isinstance(one, Value) and one.memory.kind in BROUGHT and self._lies_in(array, root, one.memory):
+            if isinstance(one, Value) and self._lies_in(array, root, one.memory):
                 return self._new_value(array, one.memory)
         memory = self._memories.get(id(root))
         if memory is None or memory.weak() is not root:
-            inside = next((one for one, _ in self._brought if self._lies_in(array, root, one)), None)
-            if inside is not None:  # what Python made of an argument: a slice of its array, say
-                brought = next(one for known, one in self._brought if known is inside)
-                if not (brought.flags.c_contiguous or brought.flags.f_contiguous):
-                    raise CaptureError(
-                        f"NumPy took a part of an argument whose numbers do not lie in one piece.{at(calling_site())}\n"
-                        "  Make a Tensor of the argument first, and take the part of that: from_numpy(x)[1:]."
-                    )
-                made = self._new_value(array, inside)
-                made.made_from = (WINDOW, next(one for one in self.values if one.memory is inside), {
-                    "offset": made.offset, "shape": made.shape, "strides": made.strides, "dtype": made.dtype,
-                })  # fmt: skip
-                return made
+            inside = next((one for one in self._brought if self._lies_in(array, root, one)), None)
+            if inside is not None:
+                return self._window(array, inside)
             memory = self._new_memory(kind, root, None)
             if kind == "state" and id(array) in self._declared:
                 memory.declared, memory.array = True, self._declared[id(array)][1]
@@ -179,12 +167,27 @@ class Recorder(Observer):
         return made
 
     def _lies_in(self, array: np.ndarray, root: np.ndarray, memory: Memory) -> bool:
-        brought = next((one for known, one in self._brought if known is memory), None)
+        """Whether an array is a part of one that the call brought."""
+        brought = self._brought.get(memory)
         if brought is None or owner_of(brought) is not root:
             return False
         low, high = byte_bounds(brought)
         first, last = byte_bounds(array)
         return low <= first and last <= high
+
+    def _window(self, array: np.ndarray, memory: Memory) -> Value:
+        """What Python itself took of an argument: a slice of its array, say."""
+        brought = self._brought[memory]
+        if not (brought.flags.c_contiguous or brought.flags.f_contiguous):
+            raise CaptureError(
+                f"NumPy took a part of an argument whose numbers do not lie in one piece.{at(calling_site())}\n"
+                "  Make a Tensor of the argument first, and take the part of that: from_numpy(x)[1:]."
+            )
+        made = self._new_value(array, memory)
+        whole = next(one for one in self.values if one.memory is memory)
+        place = {"offset": made.offset, "shape": made.shape, "strides": made.strides, "dtype": made.dtype}
+        made.made_from = (WINDOW, whole, place)
+        return made
 
     def known(self, array: np.ndarray) -> Value | None:
         found = self._values.get(id(array))
@@ -208,7 +211,7 @@ class Recorder(Observer):
         before = len(self.memories)
         given = tuple(self.value(one) if isinstance(one, np.ndarray) else one for one in inputs)
         action = self._actions.get(id(params))
-        kept = params if action is not None else {key: map_arrays(one, self.value) for key, one in params.items()}
+        kept = params if action is not None else {key: _map_arrays(one, self.value) for key, one in params.items()}
         if _in_rule(scope):  # what a rule makes itself follows from shapes: the dialect allows nothing else
             for memory in self.memories[before:]:
                 memory.declared = True

@@ -81,9 +81,9 @@ def share(instructions: list[Instruction], wanted: list[Value], apart: list[Valu
 def _can_be_shared(one: Instruction, uses: _Uses) -> bool:
     if not one.pure or one.runtime is not None or not one.made:
         return False
-    made_once = all(value.memory.kind in ("internal", "fresh") and uses.writes[value.memory] == 1 for value in one.made)
+    made_once = all(value.memory.kind == "internal" and uses.writes[value.memory] == 1 for value in one.made)
     # An input that changes anywhere in the step may be another one at the twin's place.
-    steady = all(uses.writes[value.memory] <= (value.memory.kind in ("internal", "fresh")) for value in one.reads)
+    steady = all(uses.writes[value.memory] <= (value.memory.kind == "internal") for value in one.reads)
     return made_once and steady
 
 
@@ -122,7 +122,7 @@ def fold(instructions: list[Instruction]) -> list[Instruction]:
     written = _Uses(instructions, []).writes
     kept: list[Instruction] = []
     for one in instructions:
-        operands = [value for value in one.reads if isinstance(value, Value)]
+        operands = one.reads
         steady = all(value.memory.kind == "constant" and not written[value.memory] for value in operands)
         single = len(one.outputs) == 1 and one.form in ("out", "into") and one.outputs[0].whole
         if not (one.pure and operands and steady and single and written[one.outputs[0].memory] == 1):

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import math
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
 __all__ = ["Memory", "Value"]
+
+
+def _gone() -> None:
+    """In place of a weak reference: there is no array to refer to."""
 
 
 class Memory:
@@ -29,10 +34,10 @@ class Memory:
         "address", "array", "declared", "kept", "kind", "number", "offset", "size", "source", "weak", "where",
     )  # fmt: skip
 
-    def __init__(self, kind: str, number: int, root: np.ndarray, source: Any = None) -> None:
+    def __init__(self, kind: str, number: int, root: np.ndarray | None = None, source: Any = None) -> None:
         self.kind = kind
         self.number = number
-        self.address: int = byte_bounds(root)[0]
+        self.address: int = 0 if root is None else byte_bounds(root)[0]
         self.size = 0  # bytes from the root's first to the last that some value shows
         self.offset = 0  # of internal memory, in the arena
         self.array: np.ndarray | None = root if kind in ("state", "constant") else None
@@ -40,15 +45,7 @@ class Memory:
         self.kept = False
         self.declared = False  # of a constant: it follows from shapes
         self.where: Any = None  # of an external one: the line that used it first
-        self.weak = weakref.ref(root)
-
-    @classmethod
-    def block(cls, number: int) -> Memory:
-        """Empty internal memory that outlives the calls."""
-        made = object.__new__(cls)
-        made.kind, made.number, made.address, made.size, made.offset = "internal", number, 0, 0, 0
-        made.array, made.source, made.kept, made.declared, made.where = None, None, True, False, None
-        return made
+        self.weak: Callable[[], Any] = _gone if root is None else weakref.ref(root)
 
     @property
     def fixed(self) -> bool:
@@ -73,7 +70,7 @@ class Value:
         self.offset: int = array.__array_interface__["data"][0] - memory.address
         self.made_from: Any = None  # of a view: (op, value, params), to make it again from an argument
         self.name = ""
-        self.weak = weakref.ref(array)
+        self.weak: Callable[[], Any] = weakref.ref(array)
         memory.size = max(memory.size, self.bounds[1])
 
     @property
@@ -121,7 +118,7 @@ class Value:
         view.number = number
         for name in ("memory", "shape", "dtype", "strides", "offset", "made_from"):
             setattr(view, name, changes.pop(name, getattr(self, name)))
-        view.name = ""
+        view.name, view.weak = "", _gone
         return view
 
     def flat(self, nbytes: int) -> Value:

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Observer, TensorCore, observe
+from ..engine import OPS, Observer, TensorCore, observe
 from ..engine.site import here
 from ..errors import CaptureError
 from .capture import Call, Captured
-from .compare import _same
+from .compare import same_record
 from .trees import flatten
 
 __all__ = ["verified"]
@@ -22,6 +22,7 @@ TOLERANCE = 1e-3
 # is nothing but rounding (of a bias before a BatchNorm, say) changes its parameter as much as any other: what has
 # gradients smaller than this part of the largest one is not compared.
 STATE_TOLERANCE, NOISE = 2e-2, 1e-3
+_BESIDE = "what it does beside its operations (steps of an optimizer or a scheduler)"
 
 
 class _Actions(Observer):
@@ -47,9 +48,13 @@ def verified(captured: Captured, call: Call, run: Callable[[], Any], exact: bool
         CaptureError: they did not do the same. The state is that of the usual run.
     """
     entries = captured.entry_gradients(call)
-    targets = [*captured.state, *_written(captured, call, entries)]  # what both of them write
+    targets = _targets(captured, call)  # what both of them write
     gradients = [(tensor, array) for tensor, _, array in captured.gradients]
     gradients += [(call.tensors[position], array) for position, array in captured._passed_gradients]
+    for (tensor, position, written), array in zip(captured._entries, entries, strict=True):
+        tensor = tensor if position is None else call.tensors[position]
+        if written and all(tensor is not one for one, _ in gradients):
+            gradients.append((tensor, array))  # it stays where it was
     begin = _Moment([*targets, *entries], captured.generators)
     with observe(_Actions()) as actions:
         result = run()
@@ -63,12 +68,14 @@ def verified(captured: Captured, call: Call, run: Callable[[], Any], exact: bool
         returned = replay(*call.arrays, *entries)
         replayed = [array.copy() for array in targets]
         planned = [None if array is None else array.copy() for _, array in gradients]
-    except (KeyError, StopIteration):
-        raise _wrong(name, "what it does beside its operations (steps of an optimizer or a scheduler)") from None
+    except StopIteration:
+        raise _wrong(name, _BESIDE) from None
+    except Exception as error:
+        raise _wrong(name, f"an error, {error!r}, which is the replay's alone") from error
     finally:
         end.restore()
     if next(done, done) is not done:
-        raise _wrong(name, "what it does beside its operations (steps of an optimizer or a scheduler)")
+        raise _wrong(name, _BESIDE)
     expected = _results(captured, call, result)
     if expected is None:
         raise _wrong(name, "what it returns beside tensors")
@@ -76,23 +83,28 @@ def verified(captured: Captured, call: Call, run: Callable[[], Any], exact: bool
         if not _agree(one, other, 0.0 if exact else TOLERANCE):
             raise _wrong(name, f"a result, {one.dtype} {one.shape}")
     largest = max((_largest(one) for one in found if one is not None), default=0.0)
-    for one, other in zip(found, planned, strict=True):
-        if one is None or other is None:
-            if one is not other:
+    for eager, mine in zip(found, planned, strict=True):
+        if eager is None or mine is None:
+            if eager is not mine:
                 raise _wrong(name, "whether there is a gradient")
-        elif not _agree(one, other, 0.0 if exact else TOLERANCE, NOISE * TOLERANCE * largest):
-            raise _wrong(name, f"a gradient, {one.dtype} {one.shape}")
+        elif not _agree(eager, mine, 0.0 if exact else TOLERANCE, NOISE * TOLERANCE * largest):
+            raise _wrong(name, f"a gradient, {eager.dtype} {eager.shape}")
     noise = {} if exact else _noise(targets, tensors, found, NOISE * largest)
-    for array, before, other in zip(targets, begin.arrays, replayed, strict=False):
+    for array, before, other in zip(targets, begin.arrays, replayed, strict=False):  # entries come after the targets
         if not (_agree(array, other, 0.0) if exact else _moved_alike(before, array, other, noise.get(array.shape))):
             raise _wrong(name, f"the state, {array.dtype} {array.shape}")
     return result
 
 
-def _written(captured: Captured, call: Call, entries: list[np.ndarray]) -> list[np.ndarray]:
-    """What a replay writes of what comes with the call: arguments, and gradients that it finds."""
-    arguments = [call.arrays[position] for position in captured._written_arguments]
-    return arguments + [array for array, (*_, written) in zip(entries, captured._entries, strict=True) if written]
+def _targets(captured: Captured, call: Call) -> list[np.ndarray]:
+    """What a replay writes of state and arguments, but an optimizer's scratch memory."""
+    scratch = set()
+    for one in captured.plan.instructions:
+        if one.updates and one.form == "write":
+            value = one.inputs[OPS[one.name].inputs.index("scratch")]
+            scratch.add(value.array_in(value.memory.array).__array_interface__["data"][0])
+    state = [one for one in captured.state if one.__array_interface__["data"][0] not in scratch]
+    return state + [call.arrays[position] for position in captured._written_arguments]
 
 
 def _results(captured: Captured, call: Call, result: Any) -> list[np.ndarray] | None:
@@ -105,7 +117,7 @@ def _results(captured: Captured, call: Call, result: Any) -> list[np.ndarray] | 
         if kind == "argument":
             same = leaf is call.leaves[known]
         elif kind == "object":
-            same = _same(leaf, known)
+            same = same_record(leaf, known)
         else:
             same = isinstance(leaf, TensorCore)
         if not same:
@@ -158,7 +170,7 @@ def _noise(
             if gradient is None or not (part.flags.c_contiguous and whole.flags.c_contiguous):
                 continue
             start = part.__array_interface__["data"][0] - whole.__array_interface__["data"][0]
-            if part.dtype == whole.dtype and 0 <= start and start + part.nbytes <= whole.nbytes:
+            if part.dtype == whole.dtype and start >= 0 and start + part.nbytes <= whole.nbytes:
                 mask = found.setdefault(whole.shape, np.zeros(whole.shape, np.bool_)).reshape(-1)
                 start //= part.itemsize
                 mask[start : start + part.size] |= (np.abs(gradient) <= limit).reshape(-1)

@@ -15,8 +15,20 @@ from .promotion import get_default_dtype, promote_types, result_type, set_defaul
 from .register import composite, kernel, primitive
 from .site import Site, calling_site, here, warn
 from .state import (
-    Observer, Scope, constant, depend, enable_grad, host, is_grad_enabled, is_observed, no_grad, observe, scope, set_grad_enabled, touch,
-)  # fmt: skip
+    Observer,
+    Scope,
+    constant,
+    depend,
+    enable_grad,
+    host,
+    is_grad_enabled,
+    is_observed,
+    no_grad,
+    observe,
+    scope,
+    set_grad_enabled,
+    touch,
+)
 from .tensor import TensorCore, View, set_tensor_class, wrap
 from .versions import restructured
 
@@ -24,7 +36,8 @@ __all__ = [
     "BOOLEAN", "NONDIFFERENTIABLE", "NONZERO", "OPS", "POSITIVE", "PROBABILITY", "REAL", "TABLE", "UNIT", "Call",
     "Domain", "Draw", "Geometry", "Leaf", "Meta", "Node", "Observer", "Op", "Scatter", "Scope", "Site", "TensorCore",
     "View", "apply", "apply_raw", "array_function", "array_ufunc", "calling_site", "cast", "composite", "constant",
-    "copy", "depend", "enable_grad", "get_default_dtype", "here", "host", "index_add", "is_grad_enabled", "kernel", "no_grad", "observe",
-    "primitive", "promote_types", "restructured", "result_type", "run_backward", "scope", "set_default_dtype", "set_grad_enabled",
-    "set_tensor_class", "touch", "unbroadcast", "warn", "wrap",
+    "copy", "depend", "enable_grad", "get_default_dtype", "here", "host", "index_add", "is_grad_enabled",
+    "is_observed", "kernel", "no_grad", "observe", "primitive", "promote_types", "restructured", "result_type",
+    "run_backward", "scope", "set_default_dtype", "set_grad_enabled", "set_tensor_class", "touch", "unbroadcast",
+    "warn", "wrap",
 ]  # fmt: skip

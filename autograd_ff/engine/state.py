@@ -40,7 +40,7 @@ class Scope:
     def __init__(
         self, kind: str, name: str, type: str, code: CodeType | None, offset: int, parent: Scope | None
     ) -> None:
-        self.kind = kind  # "module", "composite" or "backward"
+        self.kind = kind  # "module", "composite", "function" (a user's) or "backward"
         self.name = name  # qualified: "encoder.layer.0"
         self.type = type  # the class or op name: "Linear"
         self.code = code

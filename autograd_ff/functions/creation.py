@@ -273,7 +273,9 @@ def full(
     array = _array_of(fill_value, dtype)
     if array.ndim:
         raise ShapeError(f"full takes one number to fill with, got one of shape {array.shape}{here()}")
-    return _finish(constant(np.full(shape_of((size,) if isinstance(size, int) else (tuple(size),)), array)), requires_grad)
+    return _finish(
+        constant(np.full(shape_of((size,) if isinstance(size, int) else (tuple(size),)), array)), requires_grad
+    )
 
 
 def _float_or(dtype: Any, device: Any) -> np.dtype[Any]:
@@ -458,7 +460,9 @@ def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = None, 
     tensor([[1., 0.],
             [0., 1.]])
     """
-    return _finish(constant(np.eye(*shape_of((n, n if m is None else m)), dtype=_float_or(dtype, device))), requires_grad)
+    return _finish(
+        constant(np.eye(*shape_of((n, n if m is None else m)), dtype=_float_or(dtype, device))), requires_grad
+    )
 
 
 @composed

@@ -448,7 +448,9 @@ def _with_indices(
     elif name == "cross_entropy":
         loss = apply(kernel, (rows, safe), {"reduction": "none"})
     else:
-        loss = apply(elementwise.negative, (apply(indexing.take, (rows,), {"index": (np.arange(safe.array.size), safe.array)}),))
+        loss = apply(
+            elementwise.negative, (apply(indexing.take, (rows,), {"index": (np.arange(safe.array.size), safe.array)}),)
+        )
     # 0 for ignored rows, whatever their logits
     loss = apply(elementwise.multiply, (apply(elementwise.where, (counts, loss, 0.0)), factors))
     if smoothing:

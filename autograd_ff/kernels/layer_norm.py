@@ -116,7 +116,9 @@ def rms_backward(g, x, weight, rstd, dims, needs):
 
 
 def _room(needs, *inputs):
-    return tuple(np.empty(one.shape, inputs[0].dtype) if need else None for need, one in zip(needs, inputs, strict=True))
+    return tuple(
+        np.empty(one.shape, inputs[0].dtype) if need else None for need, one in zip(needs, inputs, strict=True)
+    )
 
 
 def fill_rms_backward(gradient, of_weight, g, x, weight, rstd, dims, needs=None):

@@ -9,46 +9,20 @@ from __future__ import annotations
 
 import functools
 import math
-import threading
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from typing import Any, SupportsFloat
 
-from ..engine import here, host, warn
+from ..engine import here, warn
 from ..errors import OptimizerError, StateDictError
+from .action import act
 from .optimizer import Optimizer
 
 __all__ = [
     "ConstantLR", "CosineAnnealingLR", "CosineAnnealingWarmRestarts", "ExponentialLR", "LRScheduler", "LambdaLR",
     "LinearLR", "MultiStepLR", "OneCycleLR", "ReduceLROnPlateau", "SequentialLR", "StepLR",
 ]  # fmt: skip
-
-
-class _Thread(threading.local):
-    acting = False
-
-
-_THREAD = _Thread()
-
-
-def _act(action: Callable[..., None], *arguments: Any) -> None:
-    """Do what a scheduler's step does as one action of Python's own, which a replayed step repeats (see `engine.host`).
-
-    A scheduler that another one calls is part of that one's action.
-    """
-    if _THREAD.acting:
-        action(*arguments)
-    else:
-        host(_outermost, action, *arguments)
-
-
-def _outermost(action: Callable[..., None], *arguments: Any) -> None:
-    _THREAD.acting = True
-    try:
-        action(*arguments)
-    finally:
-        _THREAD.acting = False
 
 
 class LRScheduler:
@@ -81,10 +55,10 @@ class LRScheduler:
         if step is not None and not cls.__module__.startswith(f"{__package__}."):
 
             @functools.wraps(step)
-            def act(self: Any, *args: Any) -> None:
-                _act(step, self, *args)
+            def acting(self: Any, *args: Any) -> None:
+                act(step, self, *args)
 
-            cls.step = act  # type: ignore[method-assign]
+            cls.step = acting  # type: ignore[method-assign]
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
         _check_optimizer(optimizer)
@@ -126,7 +100,7 @@ class LRScheduler:
 
     def step(self) -> None:
         """Go to the next epoch and set its learning rates. Call it after the optimizer's ``step``."""
-        _act(self._advance)
+        act(self._advance)
 
     def _advance(self) -> None:
         if self._step_count == 1:
@@ -533,7 +507,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
 
     def step(self, epoch: float | None = None) -> None:
         """Go to the next epoch, or to ``epoch``, which may be a fraction."""
-        _act(self._go_to, epoch)
+        act(self._go_to, epoch)
 
     def _go_to(self, epoch: float | None) -> None:
         if self._step_count == 1:
@@ -774,7 +748,7 @@ class ReduceLROnPlateau(LRScheduler):
 
     def step(self, metrics: SupportsFloat) -> None:  # type: ignore[override]
         """Note the metric of an epoch, and reduce the rates where it is time."""
-        _act(self._note, float(metrics))
+        act(self._note, float(metrics))
 
     def _note(self, current: float) -> None:
         self.last_epoch += 1
@@ -883,7 +857,7 @@ class SequentialLR(LRScheduler):
 
     def step(self) -> None:
         """Go to the next epoch of the scheduler whose turn it is."""
-        _act(self._pass_on)
+        act(self._pass_on)
 
     def _pass_on(self) -> None:
         self.last_epoch += 1

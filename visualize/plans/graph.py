@@ -101,7 +101,7 @@ class _Drawing:
         op, said = _words(one)
         if at in self._losses:
             kind = "loss"
-        elif one.form in ("action", "view", "write", "kernel"):
+        elif one.form in ("action", "write", "kernel"):
             kind = one.form
         else:
             known = engine.OPS.get(one.name)
