@@ -21,7 +21,10 @@ class Difference(Exception):
 def compare(first: Recorder, second: Recorder, passed: list[Any]) -> bool:
     """Hold two records against each other, the later one being what is replayed.
 
-    ``passed`` are the tensors among the arguments of the second. External memory that is the same in both is state; what has equal values only is a constant, and marked as such.
+    External memory that is the same in both is state; what has equal values only is a constant, and marked as such.
+
+    Args:
+        passed: the tensors among the arguments of the second call.
 
     Returns:
         Whether all constants follow from shapes, so that the comparison did not depend on what the calls were given.

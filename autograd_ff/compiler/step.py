@@ -263,20 +263,22 @@ def compile(
     and optimizers, and gradients that are there or not are noticed, and recorded anew.
 
     **What a plan cannot see**: changes of Python variables and of other objects than the above, and what the step does
-    beside operations on Tensors: prints, appends, counters. ``verify`` looks for that.
+    beside operations on Tensors: prints, appends, counting (a count that enters an operation is refused). ``verify`` looks
+    for that.
 
-    A returned tensor is the caller's. A ``.grad`` shows memory that the next call overwrites. Returned tensors have no graph, and what is no
-    Tensor is returned as the recorded call returned it.
-    Calls of several threads wait for each other. While something observes the operations (`visualize.trace`,
-    ``detect_anomaly``), and inside another compiled step, the function runs as it is.
+    A returned tensor is the caller's. It has no graph, and what is no Tensor is returned as the recorded call returned it. A
+    ``.grad`` shows memory that the next call overwrites. Calls of several threads wait for each other. While something
+    observes the operations (`visualize.trace`, ``detect_anomaly``), and inside another compiled step, the function runs as
+    it is. A compiled method keeps the objects alive that it was called on.
 
     Args:
         model: the function or module.
         fast: put neighbouring operations into loops that numba compiles, once, and keeps on disk. By default, where it
             is installed (``pip install "autograd_ff[fast]"``). It changes results by rounding, as ``threads`` does.
-        threads: run small matrix products on one BLAS thread, which other programs on the machine disturb less.
-        verify: every so many calls, run the function as it is and hold a replay on copies of the state to it; 0 for
-            never.
+        threads: run small matrix products on one BLAS thread, where waiting for a second one would take longer than it
+            saves. The number of threads is as before after each call.
+        verify: every so many calls, run the function as it is, roll the state back, replay, and hold the two against each
+            other; the state is then that of the usual run. 0 for never.
 
     Returns:
         The function, with two attributes more: ``source``, the plan as Python over NumPy, and ``plan``, the same as data,
