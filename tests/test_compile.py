@@ -1238,3 +1238,99 @@ def test_a_compiled_module_is_still_a_module():
     assert list(compiled.parameters()) == list(model.parameters())
     assert compiled.eval() is model
     assert not model.training
+
+
+# ---------------------------------------------------------------- what a new user found
+
+
+@pytest.mark.parametrize("change", ["mode", "p"])
+def test_a_dropout_outside_of_other_modules(change):
+    def make():
+        weight = af.randn(4, 3, requires_grad=True)
+        drop = nn.Dropout(0.0 if change == "p" else 0.5)
+        optimizer = optim.SGD([weight], lr=0.1)
+        if change == "mode":
+            drop.eval()
+
+        def step(x):
+            optimizer.zero_grad()
+            loss = (drop(x) @ weight).pow(2).mean()
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        return World(step, drop=drop, optimizer=optimizer, weight=weight)
+
+    def between(world, number):
+        if number == 4:
+            world.drop.train()
+            world.drop.p = 0.5
+
+    check_twins(make, arrays(8, 5, 4), between, most_runs=4)
+
+
+def test_labels_out_of_range_and_ignored_ones():
+    def make():
+        model = nn.Linear(3, 3)
+        optimizer = optim.SGD(model.parameters(), lr=0.1)
+
+        def step(x, y):
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(x), y)
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        return World(step, model=model, optimizer=optimizer)
+
+    labels = [[0, 1], [2, 1], [1, 1], [0, -100], [-100, 2], [0, 2], [-100, 1]]
+    calls = [(numbers(2, 3, seed=k), af.tensor(one)) for k, one in enumerate(labels)]
+    check_twins(make, calls, most_runs=4)
+    world = make().compiled()
+    for one in calls[:3]:
+        world.step(*one)
+    for bad in (-1, 3):
+        with pytest.raises(af.errors.ShapeError, match=f"class {bad}"):
+            world.step(calls[0][0], af.tensor([0, bad]))
+
+
+def test_positions_out_of_range():
+    step = exactly(lambda x, i: x.gather(1, i))
+    x = numbers(2, 3)
+    for _ in range(3):
+        step(x, af.tensor([[0], [1]]))
+    for bad in (-1, 3):
+        with pytest.raises(af.errors.DimensionError, match=f"index {bad}"):
+            step(x, af.tensor([[0], [bad]]))
+
+
+def test_positions_that_the_step_computes():
+    def step(x):
+        place = (x.sum(1) * 10).long()
+        return x.index_select(0, place)
+
+    compiled = exactly(step)
+    for _ in range(3):
+        compiled(af.zeros(4, 4))
+    with pytest.raises(af.errors.ShapeError, match="would go on otherwise"):
+        compiled(af.ones(4, 4))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"model": 3}, "takes a function"),
+        ({"model": nn.Linear}, "a class"),
+        ({"model": abs, "verify": -1}, "number of calls"),
+        ({"model": abs, "modus": "fast"}, "no argument 'modus'"),
+    ],
+)
+def test_arguments_that_make_no_sense(arguments, message):
+    with pytest.raises(CaptureError, match=message):
+        af.compile(**arguments)
+
+
+def test_hints_of_pytorch():
+    step = af.compile(lambda x: x * 2, mode="max-autotune", fullgraph=True)
+    assert step(af.ones(1)).item() == 2
+    assert af.compile(abs, disable=True) is abs

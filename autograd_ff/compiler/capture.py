@@ -19,8 +19,9 @@ from .build import build
 from .compare import same_record
 from .emit import PROGRAM, Program, emit
 from .guards import Guards, has_gradient_like
+from .lower import way_from_argument
 from .plan import Options, Plan
-from .record import Recorder
+from .record import Condition, Recorder
 from .trees import flatten, rebuild
 from .values import Value
 
@@ -224,6 +225,13 @@ class Captured:
         self._written_arguments = [
             at for at, value in enumerate(arguments) if value.memory in written and value.memory.kind == "argument"
         ]
+        # What is asked of arguments before each replay: which one, by what views, and the question.
+        numbers = {value.memory: position for position, value in enumerate(arguments)}
+        self._conditions = [
+            (numbers[event.value.memory], way, event)
+            for event in record.events
+            if isinstance(event, Condition) and (way := way_from_argument(event.value)) is not None
+        ]
         self.gradients, self._passed_gradients = self._targets(call)
         self.state = _written_state(self.plan)  # what a replay writes that somebody owns
         kept = [memory.array for memory in self.plan.memories if memory.kept and memory.array is not None]
@@ -264,7 +272,7 @@ class Captured:
     def fits(self, call: Call) -> bool:
         """Whether the gradients of the arguments are there or not as they were, and a plan that was seen with one set of
         arguments only was seen with these."""
-        if self._shows_state(call.arrays) is not self._aliased:
+        if self._shows_state(call.arrays) is not self._aliased or not conditions_hold(self._conditions, call.arrays):
             return False
         for position, entry in self._passed_entries:
             tensor = call.tensors[position]
@@ -298,6 +306,7 @@ class Captured:
         ]
         if any(tensor is not None and tensor.node is not None for tensor in call.tensors):
             return None
+        conditions = self._conditions
         count, mode, elsewhere = len(expected), call.key.mode, self._owned | self._kept
         graded, default = mode
         local = LOCAL
@@ -320,7 +329,7 @@ class Captured:
                 if id(_owner(array)) in elsewhere:
                     return None
                 arrays.append(array)
-            return arrays
+            return arrays if not conditions or conditions_hold(conditions, arrays) else None
 
         return accepts
 
@@ -394,6 +403,17 @@ class Captured:
             return leaf
 
         return rebuild(self.outcome.structure, take)
+
+
+def conditions_hold(conditions: list[tuple[int, Any, Condition]], arrays: list[np.ndarray]) -> bool:
+    """Whether the numbers of the arguments are such that the step does what was recorded."""
+    for position, way, condition in conditions:
+        array = arrays[position]
+        for view, params in way:
+            array = view(array, **params)
+        if not condition.holds(array):
+            return False
+    return True
 
 
 def _owner(array: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..engine import Geometry, Site
 from ..engine.site import at
-from .record import Action, Applied, Recorder, Touched
+from .record import Action, Applied, Condition, Recorder, Touched
 from .values import Memory, Value
 
 __all__ = ["Difference", "compare", "refusal", "same_record"]
@@ -61,8 +61,11 @@ def _touched_alike(before: Touched, now: Touched) -> bool:
     return before.read == now.read and (before.entry is None) == (now.entry is None)
 
 
-def _name(event: Applied | Action) -> str:
-    return event.op.name if isinstance(event, Applied) else getattr(event.function, "__qualname__", "an action")
+def _name(event: Applied | Action | Condition) -> str:
+    if isinstance(event, Applied):
+        return event.op.name
+    asked = event.function if isinstance(event, Action) else event.question
+    return getattr(asked, "__qualname__", "an action")
 
 
 def _compare_events(before: Any, now: Any) -> None:
@@ -71,6 +74,11 @@ def _compare_events(before: Any, now: Any) -> None:
     if isinstance(now, Action):
         if before.function != now.function or not same_record(before.arguments, now.arguments):
             raise Difference(f"one call ran {_name(before)}, the next {_name(now)}.{at(now.site)}")
+        return
+    if isinstance(now, Condition):
+        mine, theirs = ((one.question, one.value, one.arguments, one.answer) for one in (before, now))
+        if not same_record(mine, theirs):
+            raise Difference(f"{_name(now)} was {before.answer}, then {now.answer}.{at(now.site)}")
         return
     if before.op is not now.op:
         raise Difference(f"one call ran {before.op.name}, the next {now.op.name}.{at(now.site)}")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
 import importlib.util
 from typing import Any
 
+from ..engine import warn
 from .loops import Operand, Runtime, Step, build, supports
 from .plan import Instruction, values_in
 from .values import Memory, Value
@@ -17,8 +20,21 @@ def is_available() -> bool:
     return importlib.util.find_spec("numba") is not None
 
 
+@functools.cache
+def _works() -> bool:
+    """Whether what is installed can be imported: a numba refuses a NumPy that is newer than itself."""
+    try:
+        importlib.import_module("numba")
+    except Exception as error:
+        warn(f"numba is installed but cannot be imported ({error}): compiled steps run without its loops.")
+        return False
+    return True
+
+
 def fuse(instructions: list[Instruction], wanted: list[Value]) -> list[Instruction]:
     """Put runs of instructions that have loops into kernels."""
+    if not _works():
+        return instructions
     instructions = _sums_first(instructions)
     last_read = _last_reads(instructions, wanted)
     position_of = {id(one): at for at, one in enumerate(instructions)}

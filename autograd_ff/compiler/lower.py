@@ -6,6 +6,7 @@ memory, and never changes a bit of the result.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -13,12 +14,14 @@ from typing import Any
 import numpy as np
 
 from ..engine import OPS, Op
+from ..engine.site import at
+from ..errors import ShapeError
 from ..kernels import cross_entropy as cross_entropy_kernel
 from ..kernels import gelu as gelu_kernel
 from ..kernels import layer_norm as norm_kernel
 from ..kernels import optimizers
-from .plan import Instruction
-from .record import Action, Applied
+from .plan import Instruction, values_in
+from .record import Action, Applied, Condition
 from .values import Memory, Value
 
 __all__ = ["lower"]
@@ -68,7 +71,7 @@ class Views:
         return self.of(value, shape, tuple(reversed(strides)), "reshape", {"shape": shape})
 
 
-def lower(events: list[Applied | Action], views: Views) -> list[Instruction]:
+def lower(events: list[Applied | Action | Condition], views: Views) -> list[Instruction]:
     """The instructions of a whole record."""
     made: list[Instruction] = []
     for event in events:
@@ -77,12 +80,38 @@ def lower(events: list[Applied | Action], views: Views) -> list[Instruction]:
                 getattr(event.function, "__name__", "action"), "action", event.function, event.arguments,
                 site=event.site, runtime=event, pure=False,
             ))  # fmt: skip
-        else:
+        elif isinstance(event, Applied):
             made += _lower(event, views)
+        elif way_from_argument(event.value) is None:  # else it is asked before the replay
+            made.append(
+                Instruction(
+                    "check", "write", functools.partial(_check, event), (event.value,), site=event.site, pure=False
+                )
+            )
     for one in made:
         for value in one.made:
             value.name = value.name or one.name.replace(".", "_")
     return made
+
+
+def way_from_argument(value: Value) -> list[tuple[Any, dict[str, Any]]] | None:
+    """The view ops that lead from an argument to a value, or None where it is computed on the way."""
+    way: list[tuple[Any, dict[str, Any]]] = []
+    while value.made_from is not None:
+        op, value, params = value.made_from
+        if any(True for one in params.values() for _ in values_in(one)):
+            return None
+        way.insert(0, (op.forward, params))
+    return way if value.memory.kind == "argument" else None
+
+
+def _check(condition: Condition, array: np.ndarray) -> None:
+    if not condition.holds(array):
+        asked = condition.question.__name__.strip("_").replace("_", " ")
+        raise ShapeError(
+            f"a compiled step met numbers with which it would go on otherwise: {asked} {condition.arguments} is "
+            f"{not condition.answer}.{at(condition.site)}"
+        )
 
 
 def _lower(event: Applied, views: Views) -> list[Instruction]:

@@ -24,7 +24,7 @@ from ..errors import CaptureError
 from ..nn.naming import ModuleScope
 from .values import Memory, Value
 
-__all__ = ["Action", "Applied", "Recorder", "Touched"]
+__all__ = ["Action", "Applied", "Condition", "Recorder", "Touched"]
 
 # Ways of taking a value that hand it to no Python.
 _HARMLESS = ("detach", "data")
@@ -75,6 +75,20 @@ class Action:
 
 
 @dataclass(eq=False)
+class Condition:
+    """A question about the numbers of an array that must have the same answer at each replay."""
+
+    question: Callable[..., Any]
+    value: Value
+    arguments: tuple[Any, ...]
+    answer: Any
+    site: Site | None
+
+    def holds(self, array: np.ndarray) -> bool:
+        return bool(self.question(array, *self.arguments) == self.answer)
+
+
+@dataclass(eq=False)
 class Touched:
     """A tensor whose ``.grad`` was used: by its first use, what the course of the step may depend on."""
 
@@ -102,7 +116,7 @@ class Recorder(Observer):
     """Everything that one call did, in order."""
 
     traces_backward = True
-    events: list[Applied | Action] = field(default_factory=list)
+    events: list[Applied | Action | Condition] = field(default_factory=list)
     questions: list[tuple[Callable[..., Any], tuple[Any, ...], Any]] = field(default_factory=list)
     values: list[Value] = field(default_factory=list)
     memories: list[Memory] = field(default_factory=list)
@@ -260,6 +274,12 @@ class Recorder(Observer):
         self.events.append(done)
         if result is not None:
             self._actions[id(result)] = done
+
+    def condition(self, question: Callable[..., Any], array: Any, arguments: tuple[Any, ...], answer: Any) -> None:
+        self.events.append(Condition(question, self.value(array), arguments, answer, calling_site()))
+
+    def enter(self, scope: Scope) -> None:
+        self._note_modules(scope)
 
     def depend(self, question: Callable[..., Any], arguments: tuple[Any, ...], answer: Any) -> None:
         self.questions.append((question, arguments, answer))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import sys
 import threading
 import types
@@ -238,14 +239,19 @@ def _differ(first: Call, second: Call) -> bool:
 
 @overload
 def compile(
-    model: Callable[..., Any], *, fast: bool | None = None, threads: bool = True, verify: int = 0
+    model: Callable[..., Any], *, fast: bool | None = None, threads: bool = True, verify: int = 0, **hints: Any
 ) -> CompiledStep: ...
 @overload
 def compile(
-    model: None = None, *, fast: bool | None = None, threads: bool = True, verify: int = 0
+    model: None = None, *, fast: bool | None = None, threads: bool = True, verify: int = 0, **hints: Any
 ) -> Callable[[Callable[..., Any]], CompiledStep]: ...
 def compile(
-    model: Callable[..., Any] | None = None, *, fast: bool | None = None, threads: bool = True, verify: int = 0
+    model: Callable[..., Any] | None = None,
+    *,
+    fast: bool | None = None,
+    threads: bool = True,
+    verify: int = 0,
+    **hints: Any,
 ) -> Any:
     """A function that is recorded at its first calls and replayed, without the engine, at later ones.
 
@@ -263,8 +269,9 @@ def compile(
     and optimizers, and gradients that are there or not are noticed, and recorded anew.
 
     **What a plan cannot see**: changes of Python variables and of other objects than the above, and what the step does
-    beside operations on Tensors: prints, appends, counting (a count that enters an operation is refused). ``verify`` looks
-    for that.
+    beside operations on Tensors: prints, appends, counting. A count that enters an operation is refused; one that only
+    decides (``if n % 10 == 0: optimizer.step()``) is not seen: leave that out of the step, or compile two. ``verify``
+    looks for such things.
 
     A returned tensor is the caller's. It has no graph, and what is no Tensor is returned as the recorded call returned it. A
     ``.grad`` shows memory that the next call overwrites. Calls of several threads wait for each other. While something
@@ -279,6 +286,8 @@ def compile(
             saves. The number of threads is as before after each call.
         verify: every so many calls, run the function as it is, roll the state back, replay, and hold the two against each
             other; the state is then that of the usual run. 0 for never.
+        hints: PyTorch's ``fullgraph``, ``dynamic``, ``backend``, ``mode`` and ``options``: accepted, there is nothing to
+            choose. With ``disable=True`` the function itself is returned.
 
     Returns:
         The function, with two attributes more: ``source``, the plan as Python over NumPy, and ``plan``, the same as data,
@@ -286,7 +295,8 @@ def compile(
 
     Raises:
         CaptureError: at one of the first calls, where a step cannot be replayed: a value leaves it for Python (``item()``,
-            ``if``), a shape depends on values (``x[mask]``), it does something else at each call.
+            ``if``), a shape depends on values (``x[mask]``), it does something else at each call. Or an argument of
+            `compile` that makes no sense.
 
     >>> import autograd_ff as af
     >>> w = af.tensor([1.0, 2.0], requires_grad=True)
@@ -303,6 +313,26 @@ def compile(
     >>> len(step.plan.instructions) < 10
     True
     """
+    unknown = sorted(hints.keys() - {"fullgraph", "dynamic", "backend", "mode", "options", "disable"})
+    if unknown:
+        raise CaptureError(f"compile has no argument {unknown[0]!r}; it takes fast, threads and verify.{here()}")
     if model is None:
-        return lambda function: compile(function, fast=fast, threads=threads, verify=verify)
-    return CompiledStep(model, Options(is_available() if fast is None else fast, threads, verify))
+        return lambda function: compile(function, fast=fast, threads=threads, verify=verify, **hints)
+    _check(model, verify)
+    if hints.get("disable"):
+        return model
+    return CompiledStep(model, Options(is_available() if fast is None else bool(fast), bool(threads), verify))
+
+
+def _check(model: Any, verify: Any) -> None:
+    if not callable(model):
+        raise CaptureError(f"compile takes a function or a module, got {type(model).__name__}.{here()}")
+    called = getattr(model, "forward", model)
+    if inspect.iscoroutinefunction(called) or inspect.isgeneratorfunction(called) or inspect.isclass(model):
+        kind = "a class" if inspect.isclass(model) else "a generator or coroutine function"
+        raise CaptureError(
+            f"compile takes a function that returns when it is done, and {model.__name__} is {kind}.{here()}\n"
+            "  Compile the step that it calls."
+        )
+    if isinstance(verify, bool) or not isinstance(verify, int) or verify < 0:
+        raise CaptureError(f"verify is a number of calls, 0 or more, got {verify!r}.{here()}")

@@ -17,6 +17,7 @@ from .site import Site, calling_site, here, warn
 from .state import (
     Observer,
     Scope,
+    condition,
     constant,
     depend,
     enable_grad,
@@ -35,7 +36,7 @@ from .versions import restructured
 __all__ = [
     "BOOLEAN", "NONDIFFERENTIABLE", "NONZERO", "OPS", "POSITIVE", "PROBABILITY", "REAL", "TABLE", "UNIT", "Call",
     "Domain", "Draw", "Geometry", "Leaf", "Meta", "Node", "Observer", "Op", "Scatter", "Scope", "Site", "TensorCore",
-    "View", "apply", "apply_raw", "array_function", "array_ufunc", "calling_site", "cast", "composite", "constant",
+    "View", "apply", "apply_raw", "array_function", "array_ufunc", "calling_site", "cast", "composite", "condition", "constant",
     "copy", "depend", "enable_grad", "get_default_dtype", "here", "host", "index_add", "is_grad_enabled",
     "is_observed", "kernel", "no_grad", "observe", "primitive", "promote_types", "restructured", "result_type",
     "run_backward", "scope", "set_default_dtype", "set_grad_enabled", "set_tensor_class", "touch", "unbroadcast",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .op import Op
 
 __all__ = [
-    "Observer", "Scope", "constant", "depend", "enable_grad", "host", "is_grad_enabled", "is_observed", "no_grad", "observe", "scope",
+    "Observer", "Scope", "condition", "constant", "depend", "enable_grad", "host", "is_grad_enabled", "is_observed", "no_grad", "observe", "scope",
     "set_grad_enabled", "touch",
 ]  # fmt: skip
 
@@ -90,6 +90,12 @@ class Observer:
 
     def takes(self, op: Op, inputs: tuple[Any, ...]) -> None:
         """Before an op of Tensors: what it was given, Tensors as such, for those who must know whose an array is."""
+
+    def enter(self, scope: Scope) -> None:
+        """Before a module's forward runs, whose scope this is."""
+
+    def condition(self, question: Callable[..., Any], array: Any, arguments: tuple[Any, ...], answer: Any) -> None:
+        """After a declared question about the numbers of an array (see `condition`)."""
 
     def touch(self, tensor: Any, how: str) -> None:
         """Before the ``.grad`` of a tensor is used: ``read``, ``write``."""
@@ -301,6 +307,17 @@ def depend(question: Callable[..., R], *arguments: Any) -> R:
     answer = question(*arguments)
     for observer in LOCAL.state.observers or ():
         observer.depend(question, arguments, answer)
+    return answer
+
+
+def condition(question: Callable[..., R], array: Any, *arguments: Any) -> R:
+    """The answer to a question about numbers on which the course of a computation depends: are all indices in range?
+
+    Whoever replays a recorded step asks it of the new numbers, and replays only where the answer is equal.
+    """
+    answer = question(array, *arguments)
+    for observer in LOCAL.state.observers or ():
+        observer.condition(question, array, arguments, answer)
     return answer
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..engine import TensorCore, apply, here, scope
+from ..engine import TensorCore, apply, condition, here, scope
 from ..engine import index_add as add_at
 from ..engine.core_ops import write_index
 from ..engine.inplace import set_item
@@ -147,11 +147,15 @@ def _check_index(input: Tensor, index: np.ndarray, axis: int, what: str, negativ
     if not index.size:
         return
     size = input.array.shape[axis] if input.array.ndim else 1
-    low, high = int(index.min()), int(index.max())
-    if high >= size or low < (-size if negative else 0):
+    if not condition(_are_positions, index, -size if negative else 0, size):
+        low, high = int(index.min()), int(index.max())
         raise DimensionError(
             f"{what}: index {high if high >= size else low} is out of range for dimension {axis} of size {size}{here()}"
         )
+
+
+def _are_positions(index: np.ndarray, low: int, size: int) -> bool:
+    return bool(index.min() >= low and index.max() < size)
 
 
 def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..engine import TensorCore, apply, here, scope, warn
+from ..engine import TensorCore, apply, condition, here, scope, warn
 from ..errors import DtypeError, ShapeError
 from ..kernels.cross_entropy import class_targets
 from ..kernels.cross_entropy import cross_entropy as kernel
@@ -346,10 +346,14 @@ def _is_plain(input: Any, target: Any, ignore_index: int, reduction: str) -> boo
     shape, classes = input.array.shape, target.array
     if len(shape) != 2 or classes.dtype is not _INT64 or classes.shape != shape[:1] or not classes.size:
         return False
-    # One look at the largest target, read as an unsigned number: where that is in range, none is negative (an ignored
-    # one of -100 would be) and none too large.
-    in_range = int(np.maximum.reduce(classes.view(np.uint64))) < shape[1]
-    return in_range and ignore_index < 0 and reduction in ("mean", "sum", "none")
+    return ignore_index < 0 and reduction in ("mean", "sum", "none") and condition(_are_below, classes, shape[1])
+
+
+def _are_below(classes: np.ndarray, count: int) -> bool:
+    """Whether all int64 numbers are in [0, count)."""
+    # One look at the largest, read as an unsigned number: where that is in range, none is negative (an ignored one of
+    # -100 would be) and none too large.
+    return int(np.maximum.reduce(classes.view(np.uint64))) < count
 
 
 def nll_loss(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..engine import TensorCore, apply, get_default_dtype, here, host, scope, wrap
+from ..engine import TensorCore, apply, condition, get_default_dtype, here, host, scope, wrap
 from ..engine.inplace import assign, update
 from ..engine.tensor import note_read
 from ..errors import DtypeError, FileFormatError, ShapeError
@@ -398,6 +398,10 @@ def normal(
         return _finish(apply(elementwise.add, (drawn, values[0])), requires_grad)
 
 
+def _are_probabilities(array: np.ndarray) -> bool:
+    return bool(array.min() >= 0 and array.max() <= 1)
+
+
 def bernoulli(input: Tensor, p: float | None = None, *, generator: Any = None) -> Tensor:
     """1 with probability ``input`` (element by element) or ``p``, else 0; of the dtype of ``input``.
 
@@ -408,7 +412,7 @@ def bernoulli(input: Tensor, p: float | None = None, *, generator: Any = None) -
     array = input.array if p is None else np.full(input.array.shape, p)
     if p is None and array.dtype.kind != "f":
         raise DtypeError(f"probabilities are floating numbers, these are {array.dtype}{here()}")
-    if array.size and not (array.min() >= 0 and array.max() <= 1):
+    if array.size and not condition(_are_probabilities, array):
         raise ShapeError(f"probabilities lie in [0, 1], got numbers from {array.min()} to {array.max()}{here()}")
     drawn = apply(rules.bernoulli, (input if p is None else array,), {"generator": source(generator)})
     return drawn if drawn.array.dtype == input.array.dtype else drawn.to(input.array.dtype)

@@ -114,6 +114,9 @@ class Module:
         scope.parent = outer
         scope.module = self
         state.scope = scope
+        if state.observers is not None:
+            for observer in state.observers:
+                observer.enter(scope)
         try:
             if self._hooks is None:
                 return self.forward(*args, **kwargs)
