@@ -48,9 +48,7 @@ def program(key: str) -> Callable[[], float]:
         from autograd_ff.data import DataLoader, TensorDataset  # type: ignore[assignment]
 
         if fast is not None:
-            compile = getattr(api, "compile", None)
-            if compile is None:
-                raise Failed("this autograd_ff has no compile")
+            compile = api.compile
             if fast and importlib.util.find_spec("numba") is None:
                 raise Failed("numba is not installed")
     loader = DataLoader(data(api, framework, dataset, TensorDataset), batch_size=BATCH, shuffle=True)

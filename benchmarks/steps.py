@@ -32,7 +32,7 @@ def measure(case: Case, rounds: int, only: Iterable[str] | None = None) -> dict[
                 if why := missing(key):
                     raise Failed(why)
                 workers[key] = Process("worker", key, to_json(case))
-                started[key] = workers[key].answer()
+                started[key] = workers[key].answer(FRAMEWORKS[key].limit)
             except Failed as error:
                 failed[key] = str(error)
                 workers.pop(key, None)

@@ -349,10 +349,12 @@ class Captured:
         """Replay on arrays, and set the gradients."""
         try:
             returned = self.replay(*arrays)
-        except NUMPY_ERRORS as error:
-            if isinstance(error, AutogradError):
+        except BaseException as error:
+            self._written.bump(line)  # as far as it came
+            explained = self._explained(error)
+            if explained is error:
                 raise
-            raise self._explained(error) from error
+            raise explained from error
         for known in self.gradients:
             tensor, gradient, array = known
             if gradient is not None and (gradient.array is not array or gradient.node is not None):
@@ -361,11 +363,14 @@ class Captured:
         self._written.bump(line)
         return returned
 
-    def _explained(self, error: Exception) -> Exception:
-        """What NumPy raised in a replay, told with the user's line that it carried out."""
+    def _explained(self, error: BaseException) -> BaseException:
+        """What NumPy raised in a replay, told with the user's line that it carried out; all else as it is."""
         trace = error.__traceback__
         while trace is not None and trace.tb_frame.f_code.co_filename != PROGRAM:
             trace = trace.tb_next
+        theirs = trace is not None and self.program.acts(trace.tb_lineno)  # raised by a scheduler's function, say
+        if not isinstance(error, NUMPY_ERRORS) or isinstance(error, AutogradError) or theirs:
+            return error
         site = "" if trace is None else f"\n  in {self.program.site(trace.tb_lineno)}"
         kinds = ((IndexError, DimensionError), (ValueError, ShapeError), (TypeError, DtypeError))
         kind: type[AutogradError] = next((ours for theirs, ours in kinds if isinstance(error, theirs)), AutogradError)

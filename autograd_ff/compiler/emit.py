@@ -47,9 +47,12 @@ class Program:
     def site(self, line: int) -> str:
         """The user's line that a line of the source carries out."""
         above = [one.strip() for one in self.source.splitlines()[:line]]
-        return next(
-            (one[2:] for one in reversed(above) if one.startswith("# ") and ":" in one and "loop" not in one), ""
-        )
+        return next((one[2:] for one in reversed(above) if re.match(r"# (?!loop(_\d+)?: ).*:", one)), "")
+
+    def acts(self, line: int) -> bool:
+        """Whether a line of the source is an action."""
+        words = re.findall(r"\w+", self.source.splitlines()[line - 1])
+        return bool(words) and words[-1] in self.actions
 
 
 def emit(plan: Plan, title: str, choose_threads: bool) -> Program:

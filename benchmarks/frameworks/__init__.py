@@ -23,7 +23,7 @@ class Framework:
     title: str
     module: str  # that has to be installed
     builder: str  # "module of this package:function"
-    limit: float = 120.0  # seconds for the first steps, compiling included
+    limit: float = 300.0  # seconds for the first steps, compiling included
 
 
 FRAMEWORKS = {
@@ -33,7 +33,7 @@ FRAMEWORKS = {
     "fast": Framework("autograd_ff, compiled, fast", "autograd_ff", "pytorch_api:compiled_fast"),
     "pytorch": Framework("PyTorch, default Adam", "torch", "pytorch_api:pytorch"),
     "pytorch_fused": Framework("PyTorch, fused Adam", "torch", "pytorch_api:pytorch_fused"),
-    "pytorch_compiled": Framework("PyTorch, compile, fused Adam", "torch", "pytorch_api:pytorch_compiled", limit=300),
+    "pytorch_compiled": Framework("PyTorch, compile, fused Adam", "torch", "pytorch_api:pytorch_compiled", limit=600),
     "jax": Framework("JAX, jit", "jax", "jax_jit:jax"),
     "tinygrad": Framework("tinygrad, TinyJit", "tinygrad", "tinygrad_jit:tinygrad"),
     "hips_autograd": Framework("HIPS autograd", "autograd", "numpy_engines:hips_autograd"),

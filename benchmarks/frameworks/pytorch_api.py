@@ -75,10 +75,7 @@ def compiled_fast(case: Case) -> Training:
 def _compiled(case: Case, fast: bool) -> Training:
     import autograd_ff as api
 
-    compile = getattr(api, "compile", None)
-    if compile is None:
-        raise Unable("this autograd_ff has no compile")
-    return training(case, api, lambda step: compile(step, fast=fast))
+    return training(case, api, lambda step: api.compile(step, fast=fast))
 
 
 # ---------------------------------------------------------------- PyTorch
