@@ -141,6 +141,16 @@ def batch_norm(x, weight, bias, mean, var, eps):
     return out
 
 
+def class_targets(target, weight, classes, ignore_index, dtype):
+    counts = [one != ignore_index for one in target]
+    factors = [
+        (1.0 if weight is None else weight[one]) if counted else 0.0
+        for one, counted in zip(target, counts, strict=True)
+    ]
+    safe = [one if counted else 0 for one, counted in zip(target, counts, strict=True)]
+    return np.array(safe), np.array(counts), np.array(factors, dtype)
+
+
 def batch_statistics(x):
     channels = [list(x[:, channel].flat) for channel in range(x.shape[1])]
     return np.array([statistics.fmean(one) for one in channels]), np.array(
@@ -273,6 +283,7 @@ REFERENCES = {
     "binary_cross_entropy_with_logits": each(lambda x, target: binary_cross_entropy(sigmoid(x), target)),
     "cast": lambda x, dtype: np.array(x, dtype),
     "cast_to_integers": lambda x, dtype: np.array(x, dtype),
+    "class_targets": class_targets,
     "cross_entropy": cross_entropy,
     "digamma": scipy.special.digamma,
     "dropout_mask": dropout_mask,

@@ -214,5 +214,6 @@ def _kernel(run: list[tuple[Instruction, Step]], later: set[Memory]) -> list[Ins
             pure=False,
             updates=any(one.updates for one, _ in run),
             flushes=any(one.flushes for one, _ in run),
+            phases=frozenset(phase for one, _ in run for phase in one.phases),
         )
     ]

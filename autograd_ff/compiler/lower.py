@@ -20,6 +20,7 @@ from ..kernels import cross_entropy as cross_entropy_kernel
 from ..kernels import gelu as gelu_kernel
 from ..kernels import layer_norm as norm_kernel
 from ..kernels import optimizers
+from .phases import phases_of_events
 from .plan import Instruction, values_in
 from .record import Action, Applied, Condition
 from .values import Memory, Value
@@ -74,7 +75,8 @@ class Views:
 def lower(events: list[Applied | Action | Condition], views: Views) -> list[Instruction]:
     """The instructions of a whole record."""
     made: list[Instruction] = []
-    for event in events:
+    for event, phase in zip(events, phases_of_events(events, UPDATES), strict=True):
+        before = len(made)
         if isinstance(event, Action):
             made.append(Instruction(
                 getattr(event.function, "__name__", "action"), "action", event.function, event.arguments,
@@ -88,6 +90,8 @@ def lower(events: list[Applied | Action | Condition], views: Views) -> list[Inst
                     "check", "write", functools.partial(_check, event), (event.value,), site=event.site, pure=False
                 )
             )
+        for one in made[before:]:
+            one.phases = frozenset({phase})
     for one in made:
         for value in one.made:
             value.name = value.name or one.name.replace(".", "_")

@@ -44,6 +44,7 @@ class Instruction:
         elementwise: an output may take the place of an input of its own geometry.
         updates: it is, or has in it, the update of an optimizer.
         flushes: subnormal numbers count as zero in it.
+        phases: the parts of the step that it belongs to: "forward", "backward", "update"; a loop may be of several.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Instruction:
     elementwise: bool = False
     updates: bool = False
     flushes: bool = False
+    phases: frozenset[str] = frozenset()
 
     @property
     def reads(self) -> list[Value]:

@@ -321,6 +321,8 @@ def compile(
     _check(model, verify)
     if hints.get("disable"):
         return model
+    if fast and not is_available():
+        raise ImportError(f'fast=True needs numba: pip install "autograd_ff[fast]"{here()}')
     return CompiledStep(model, Options(is_available() if fast is None else bool(fast), bool(threads), verify))
 
 
@@ -330,8 +332,9 @@ def _check(model: Any, verify: Any) -> None:
     called = getattr(model, "forward", model)
     if inspect.iscoroutinefunction(called) or inspect.isgeneratorfunction(called) or inspect.isclass(model):
         kind = "a class" if inspect.isclass(model) else "a generator or coroutine function"
+        name = getattr(model, "__name__", type(model).__name__)
         raise CaptureError(
-            f"compile takes a function that returns when it is done, and {model.__name__} is {kind}.{here()}\n"
+            f"compile takes a function that returns when it is done, and {name} is {kind}.{here()}\n"
             "  Compile the step that it calls."
         )
     if isinstance(verify, bool) or not isinstance(verify, int) or verify < 0:

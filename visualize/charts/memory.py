@@ -9,7 +9,7 @@ from autograd_ff.compiler.plan import Plan
 
 from ..drawing.labels import bytes_text, op_text
 from ..drawing.style import LIGHT, Theme, theme_of
-from ..plans.flow import Flow, name_of
+from ..plans.flow import name_of
 from ..plans.graph import plan_of
 from ..plans.lifetimes import Lifetime, lifetimes, most_at_once
 from ..plans.phases import PHASES, phases_of
@@ -21,6 +21,7 @@ _NAMED = 48  # instructions that the axis has room to name
 _HIGH = 0.034  # of the height: lower rectangles have no room for a name
 _TEXT = 7.0  # points
 _LETTERS = 17.0  # of that size, in an inch
+_HEADING = 12.0  # of a phase's name, in an inch
 _SHORT = 5  # letters that say too little
 _LONG = 28  # letters of an instruction's name on the axis
 _MARGINS = 1.7  # inches beside the axes
@@ -70,14 +71,15 @@ def plot_memory(
         raise picture_error(f"a memory map shows a compiled step or its plan, not a {type(step).__name__}")
     living = lifetimes(plan)
     count = len(plan.instructions)
-    phases = phases_of(Flow(plan))
+    phases = phases_of(plan)
     named = count <= _NAMED
     width = min(16.0, max(8.5, 0.27 * count + 2.2))
     figure = new_figure(width, 5.6 if named else 4.8, theme)
     axes = figure.add_subplot()
-    _shade_phases(axes, phases, theme)
+    wide = (width - _MARGINS) / max(count, 1)
+    _shade_phases(axes, phases, wide, theme)
     for one in living:
-        _rectangle(axes, one, phases, plan.arena_bytes, (width - _MARGINS) / max(count, 1), theme)
+        _rectangle(axes, one, phases, plan.arena_bytes, wide, theme)
     _axes(axes, plan, living, named, theme)
     return finish(figure, path, _title(plan, living) if title is None else title, theme)
 
@@ -92,17 +94,19 @@ def _title(plan: Plan, living: list[Lifetime]) -> str:
     )
 
 
-def _shade_phases(axes: Any, phases: list[str], theme: Theme) -> None:
-    """Where each phase begins, and its name above."""
+def _shade_phases(axes: Any, phases: list[str], wide: float, theme: Theme) -> None:
+    """Where each phase begins, and its name above; ``wide``: inches of one instruction."""
     start = 0
     for at in range(1, len(phases) + 1):
         if at == len(phases) or phases[at] != phases[start]:
             if phases[start]:
                 fill, line = theme.box(0, phases[start] == "backward")
                 axes.axvspan(start, at, color=fill, zorder=0, linewidth=0)
+                fits = len(phases[start]) <= (at - start) * wide * _HEADING
+                name = phases[start] if fits else phases[start].replace(", ", ",\n").replace(" and ", "\nand ")
                 axes.axvline(at, color=line, linewidth=0.8, zorder=0.5)
                 axes.annotate(
-                    phases[start], ((start + at) / 2, 1), xycoords=("data", "axes fraction"), xytext=(0, 4),
+                    name, ((start + at) / 2, 1), xycoords=("data", "axes fraction"), xytext=(0, 4),
                     textcoords="offset points", ha="center", va="bottom", color=theme.note, fontsize=9,
                     annotation_clip=False,
                 )  # fmt: skip

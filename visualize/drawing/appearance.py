@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from dataclasses import dataclass, replace
 
@@ -116,6 +117,8 @@ class Appearance:
             self.incoming[edge.target].append(edge)
             self.outgoing[edge.source].append(edge)
         numbers = [number for node in view.nodes if (number := self.measured(node)) is not None]
+        if color_by == "buffer" and numbers:
+            numbers += [1.0, *(float(one) for node in view.nodes for one in _buffers(node))]  # all that labels name
         self.scale = _scale(numbers, color_by)
 
     @property
@@ -214,6 +217,16 @@ def _balanced(text: str) -> list[str]:
             break
         lines = narrower
     return lines
+
+
+def _buffers(node: Node) -> list[str]:
+    """The numbers of the buffers that a label names.
+
+    >>> _buffers(Node(0, "op", memory="buffer 14, 4 B at 0x0")), _buffers(Node(0, "op", memory="buffers 1, 2, …, 12"))
+    (['14'], ['1', '2', '12'])
+    """
+    several = re.findall(r"buffers ([\d, …–]+)", node.memory)
+    return re.findall(r"buffer (\d+)", node.memory) + re.findall(r"\d+", " ".join(several))
 
 
 def _scale(numbers: list[float], name: str) -> Scale:

@@ -242,5 +242,6 @@ def repeated_memory(copies: list[Node]) -> str:
     buffers = sorted({number for node in copies if (number := node.measure("buffer")) is not None})
     if not buffers:
         return ""
-    several = ", ".join(f"{number:g}" for number in buffers[:_SEVERAL]) + (", …" if len(buffers) > _SEVERAL else "")
+    shown = [f"{number:g}" for number in buffers]
+    several = ", ".join(shown if len(shown) <= _SEVERAL else [*shown[: _SEVERAL - 1], "…", shown[-1]])
     return f"buffer{'s' if len(buffers) > 1 else ''} {several}"

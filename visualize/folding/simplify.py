@@ -10,6 +10,7 @@ from ..graph.marks import STRONG
 from ..graph.view import GraphView, Module
 from .chains import merge_chains
 from .contraction import contract
+from .ends import merge_ends
 from .fold import Selection, groups_by_module, outermost, selector
 from .hiding import hide as without
 from .repeats import merged_repeats
@@ -66,6 +67,8 @@ def simplify(
     if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
         raise PictureError(f"limit is a number of nodes from 1, not {limit!r}{here()}")
     view = without(view, hide)
+    if repeats is not False and open is not True and _is_plan(view):
+        view = merge_ends(view)
     choice = _Choice(view, open, fold)
     large = open is not True and choice.count(None) > limit
     if repeats or (repeats is None and large):
@@ -82,6 +85,7 @@ class _Choice:
     def __init__(self, view: GraphView, open: Selection, fold: Selection) -> None:
         self.view = view
         self.all_open = open is True
+        self.merges_ends = _is_plan(view) and not self.all_open
         opened = selector(False if self.all_open else open)
         closed = selector(fold)
         self.opened = _with_those_around(view, (module.id for module in view.modules if opened(module)))
@@ -110,7 +114,7 @@ class _Choice:
     def on(self, view: GraphView, stands_for: list[list[int]]) -> _Choice:
         """The same choice on a view in which one module stands for several."""
         other = object.__new__(_Choice)
-        other.view, other.all_open = view, self.all_open
+        other.view, other.all_open, other.merges_ends = view, self.all_open, self.merges_ends
         inside = {new: set(old) for new, old in enumerate(stands_for)}
         other.opened = _with_those_around(view, (new for new, old in inside.items() if old & self.opened))
         other.closed = {new for new, old in inside.items() if old and old <= self.closed} - other.opened
@@ -158,7 +162,8 @@ class _Choice:
     def folded(self, depth: int | None, marks: int = 0, boxes: bool = False, alike: bool = False) -> GraphView:
         """Folded to so many levels; None opens all."""
         around = self._around(depth, marks, boxes, alike)
-        return _without_boxes_around_one(contract(self.view, groups_by_module(self.view, around)))
+        found = _without_boxes_around_one(contract(self.view, groups_by_module(self.view, around)))
+        return merge_ends(found) if self.merges_ends else found
 
     def readable(self, limit: int, chains: bool | None) -> GraphView:
         """As deep as fits."""
@@ -180,9 +185,15 @@ class _Choice:
         if len(found.nodes) <= limit:
             return found
         by_lines = merge_lines(found)
+        if self.merges_ends:
+            by_lines = merge_ends(by_lines)
         if limit // 5 < len(by_lines.nodes) <= limit:  # fewer, and the lines have swallowed the picture
             return by_lines
         return merge_stretches(found, limit)
+
+
+def _is_plan(view: GraphView) -> bool:
+    return any(node.memory for node in view.nodes)
 
 
 def _with_those_around(view: GraphView, modules: Iterable[int]) -> set[int]:

@@ -22,7 +22,7 @@ from ..tracing.arguments import arguments, text_of
 from ..tracing.names import Names
 from ..tracing.sources import source_of
 from .flow import Flow, Key, Made, Read, key_of, name_of, results_of, runtime_of
-from .lifetimes import lifetimes, replaced_by
+from .lifetimes import Lifetime, lifetimes, replaced_by
 from .phases import phases_of
 
 __all__ = ["plan_of", "plan_view"]
@@ -55,7 +55,7 @@ class _Drawing:
         self.plan = plan
         self.names = names
         self.flow = Flow(plan)
-        self.phases = phases_of(self.flow)
+        self.phases = phases_of(plan)
         self.living = {one.memory: one for one in lifetimes(plan)}
         self.nodes: list[Node] = []
         self.edges: list[Edge] = []
@@ -183,7 +183,7 @@ class _Drawing:
                 texts.append(f"gradients, {bytes_text(value.nbytes)} at 0x{value.offset:x}")
             elif memory.kind == "fresh":
                 texts.append("allocated at each call")
-        return " · ".join(texts) if len(texts) < 3 else " · ".join([*texts[:2], "…"])
+        return " · ".join(texts) if len(texts) < 3 else _places([self.living.get(one.memory) for one in results], texts)
 
     # ---------------------------------------------------------------- boxes
 
@@ -310,6 +310,20 @@ def _constant(array: np.ndarray) -> Iterator[tuple[str, str]]:
     """The number that a constant is made of, where it is but one."""
     if array.size and (array == array.reshape(-1)[0]).all():
         yield "value", text_of(array.reshape(-1)[0])
+
+
+def _places(living: list[Lifetime | None], texts: list[str]) -> str:
+    """Where many results lie, in a line that a label has room for: every buffer by its number."""
+    buffers = sorted({one.buffer for one in living if one is not None})
+    runs: list[list[int]] = []
+    for number in buffers:
+        if runs and runs[-1][-1] == number - 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    numbers = ", ".join(f"{run[0]}–{run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs)
+    others = dict.fromkeys(text.split(",")[0] for text in texts if not text.startswith("buffer"))
+    return " · ".join([*[f"buffer{'s' if len(buffers) > 1 else ''} {numbers}"] * bool(buffers), *others])
 
 
 def _value(value: Array) -> Value:
