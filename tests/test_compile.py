@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import copy
+import dataclasses
 import gc
 import threading
 import weakref
@@ -1334,3 +1335,53 @@ def test_hints_of_pytorch():
     step = af.compile(lambda x: x * 2, mode="max-autotune", fullgraph=True)
     assert step(af.ones(1)).item() == 2
     assert af.compile(abs, disable=True) is abs
+
+
+def test_state_passed_as_an_argument():
+    """The array of w is the argument's at the capture, and then it is not."""
+
+    def make():
+        w = af.arange(3.0)
+
+        @af.no_grad()
+        def step(a):
+            one = a * 2
+            w.add_(1)
+            return one + a * 2
+
+        return World(step, w=w)
+
+    eager, compiled = make(), make().compiled()
+    for _ in range(4):
+        assert plain(compiled.step(compiled.w.detach())) == plain(eager.raw(eager.w.detach()))
+    for k in range(4):
+        assert plain(compiled.step(numbers(3, seed=k))) == plain(eager.raw(numbers(3, seed=k)))
+
+
+def test_dataclasses_as_arguments_and_results():
+    @dataclasses.dataclass
+    class Batch:
+        x: af.Tensor
+        scale: float = 2.0
+
+    runs = []
+
+    def step(batch):
+        runs.append(batch)
+        return Batch(batch.x * batch.scale, batch.scale)
+
+    compiled = exactly(step)
+    for k in range(5):
+        made = compiled(Batch(numbers(3, seed=k)))
+        assert isinstance(made, Batch)
+        assert plain(made.x) == plain(numbers(3, seed=k) * 2.0)
+        assert made.scale == 2.0
+    assert len(runs) == 2
+
+
+def test_batches_cut_from_one_array_share_what_they_compute():
+    compiled = exactly(lambda x, y: (x.exp() + y, x.exp() * y))
+    whole = numbers(4, 6)
+    for _ in range(3):
+        compiled(whole[:, :4], whole[:, 2:])
+    assert [one.name for one in compiled.plan.instructions].count("exp") == 1

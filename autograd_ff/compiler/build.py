@@ -15,14 +15,17 @@ from .values import Memory, Value
 __all__ = ["build"]
 
 
-def build(record: Recorder, arguments: list[Value], results: dict[int, Value], fast: bool, overlapping: bool) -> Plan:
+def build(
+    record: Recorder, arguments: list[Value], results: dict[int, Value], fast: bool, aliased: bool, overlapping: bool
+) -> Plan:
     """Plan the replay of a recorded call.
 
     Args:
         arguments: the arrays that each call brings.
         results: what the call returned, by position among all that it returned.
         fast: put neighbouring instructions into compiled loops.
-        overlapping: some arguments show common memory, so that a write to one may change another.
+        aliased: some argument shows memory of the state.
+        overlapping: some arguments show common memory.
     """
     gradients: list[tuple[object, Value | None]] = []
     for touched in record.touched:
@@ -36,7 +39,9 @@ def build(record: Recorder, arguments: list[Value], results: dict[int, Value], f
     wanted = [*results.values(), *shown]
     instructions = drop_dead(instructions, wanted)
     instructions = fold(instructions)
-    if not overlapping:
+    # A write to one memory may change what is known as another one.
+    unsafe = aliased or (overlapping and any(_writes_argument(one) for one in instructions))
+    if not unsafe:
         instructions = share(instructions, wanted, shown)
     instructions = drop_copies(instructions, wanted, shown)
     blocks = lay_out_gradients(instructions, shown, len(record.memories))
@@ -46,7 +51,7 @@ def build(record: Recorder, arguments: list[Value], results: dict[int, Value], f
             value.name = named.get((value.memory, value.geometry), value.name)
         if one.updates:
             one.inputs = join_neighbours(one.inputs)
-    if fast and not overlapping:  # loops take it for granted that memories lie apart
+    if fast and not unsafe:  # loops take it for granted that memories lie apart
         instructions = fuse(instructions, wanted)
     _mark_fresh(instructions)
     arena_bytes, eager_bytes = allocate(instructions, list(results.values()))
@@ -59,6 +64,10 @@ def build(record: Recorder, arguments: list[Value], results: dict[int, Value], f
         arena_bytes=arena_bytes,
         eager_bytes=eager_bytes,
     )
+
+
+def _writes_argument(one: Instruction) -> bool:
+    return any(value.memory.kind == "argument" for value in one.writes)
 
 
 def _mark_fresh(instructions: list[Instruction]) -> None:

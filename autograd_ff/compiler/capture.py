@@ -132,6 +132,7 @@ class Outcome:
         leaves: list[Any] = []
         self._values: dict[int, Value | None] = {}  # by id of a leaf from outside
         self.structure = flatten(result, leaves)
+        self.returned = {id(leaf) for leaf in leaves}
         self.leaves = [self._leaf(record, call, one) for one in leaves]
 
     def _leaf(self, record: Recorder, call: Call, leaf: Any) -> tuple[str, Any]:
@@ -208,7 +209,8 @@ class Captured:
             [*arguments, *(one.entry for one in entries if one.entry)],
             outcome.values(),
             options.fast,
-            self._aliased or any(not same for _, _, same in call.key.overlaps),
+            self._aliased,
+            any(not same for _, _, same in call.key.overlaps),
         )
         self.program: Program = emit(self.plan, title, options.threads)
         self.replay: Callable[..., tuple[np.ndarray, ...]] = self.program.function()
@@ -225,8 +227,14 @@ class Captured:
         self._written_arguments = [
             at for at, value in enumerate(arguments) if value.memory in written and value.memory.kind == "argument"
         ]
-        # What is asked of arguments before each replay: which one, by what views, and the question.
         numbers = {value.memory: position for position, value in enumerate(arguments)}
+        # State that an argument's array belongs to: it does so again, or the step computes with something else.
+        self._lent = [
+            (tensor, numbers[value.memory])
+            for weak, value in record.lent
+            if (tensor := weak()) is not None and value.memory in numbers and id(tensor) not in outcome.returned
+        ]
+        # What is asked of arguments before each replay: which one, by what views, and the question.
         self._conditions = [
             (numbers[event.value.memory], way, event)
             for event in record.events
@@ -272,6 +280,8 @@ class Captured:
     def fits(self, call: Call) -> bool:
         """Whether the gradients of the arguments are there or not as they were, and a plan that was seen with one set of
         arguments only was seen with these."""
+        if any(tensor.array is not call.arrays[position] for tensor, position in self._lent):
+            return False
         if self._shows_state(call.arrays) is not self._aliased or not conditions_hold(self._conditions, call.arrays):
             return False
         for position, entry in self._passed_entries:

@@ -120,6 +120,8 @@ class Recorder(Observer):
     questions: list[tuple[Callable[..., Any], tuple[Any, ...], Any]] = field(default_factory=list)
     values: list[Value] = field(default_factory=list)
     memories: list[Memory] = field(default_factory=list)
+    passed: list[Any] = field(default_factory=list)  # the tensors among the arguments
+    lent: list[tuple[weakref.ref[Any], Value]] = field(default_factory=list)  # others on the array of an argument
     owners: dict[int, weakref.ref[Any]] = field(default_factory=dict)  # by id of the array: the Tensor an op was given
     touched: list[Touched] = field(default_factory=list)
     modules: dict[int, Any] = field(default_factory=dict)  # the outermost modules that ran
@@ -211,8 +213,12 @@ class Recorder(Observer):
 
     def takes(self, op: Op, inputs: tuple[Any, ...]) -> None:
         for one in inputs:
-            if isinstance(one, TensorCore) and self.known(one.array) is None:
-                self.owners[id(one.array)] = weakref.ref(one)
+            if isinstance(one, TensorCore):
+                known = self.known(one.array)
+                if known is None:
+                    self.owners[id(one.array)] = weakref.ref(one)
+                elif self._brought.get(known.memory) is one.array and not any(one is passed for passed in self.passed):
+                    self.lent.append((weakref.ref(one), known))
 
     def op(
         self, op: Op, inputs: list[Any], params: dict[str, Any], outputs: tuple[Any, ...], node: Node | None,

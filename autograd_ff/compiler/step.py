@@ -138,7 +138,7 @@ class CompiledStep:
             )
             return self.function(*args, **kwargs)
         _refuse_graphs(call)
-        record = Recorder()
+        record = Recorder(passed=[tensor for tensor in call.tensors if tensor is not None])
         arguments = [record.argument(array, "argument", at) for at, array in enumerate(call.arrays)]
         for value, name in zip(arguments, call.names(self.function), strict=True):
             value.name = value.name or name

@@ -1,8 +1,9 @@
-"""Arguments and results: nested tuples, lists and dicts, taken apart into leaves and put together again."""
+"""Arguments and results: nested tuples, lists, dicts and dataclasses, taken apart into leaves and put together again."""
 
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -19,8 +20,21 @@ def flatten(tree: Any, leaves: list[Any]) -> Any:
     if isinstance(tree, dict):
         empty = kind if kind is dict else _Empty(tree)
         return empty, tuple(tree), tuple([flatten(one, leaves) for one in tree.values()])
+    if dataclasses.is_dataclass(tree) and not isinstance(tree, type):
+        names = tuple(one.name for one in dataclasses.fields(tree) if one.init)
+        return _Fields(kind), names, tuple([flatten(getattr(tree, name), leaves) for name in names])
     leaves.append(tree)
     return None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Fields:
+    """Makes instances of a dataclass."""
+
+    kind: type
+
+    def __call__(self, items: Any) -> Any:
+        return self.kind(**dict(items))
 
 
 class _Empty:

@@ -47,6 +47,7 @@ L3, L4, L5 = F(-1.2420140846e-1), F(1.4249322787e-1), F(-1.6668057665e-1)
 L6, L7, L8 = F(2.0000714765e-1), F(-2.4999993993e-1), F(3.3333331174e-1)
 TANH_HIGH = F(7.90531110763549805)
 TANH_LINEAR = F(4e-4)
+TANH_ONE = F(9.0109)  # beyond it, 1 is the nearest float32
 T1, T3, T5 = F(4.89352455891786e-03), F(6.37261928875436e-04), F(1.48572235717979e-05)
 T7, T9, T11 = F(5.12229709037114e-08), F(-8.60467152213735e-11), F(2.00018790482477e-13)
 T13 = F(-2.76076847742355e-16)
@@ -118,7 +119,9 @@ def tanh_f32(x: Any) -> Any:
     s = t * t
     p = ((((((T13 * s + T11) * s + T9) * s + T7) * s + T5) * s + T3) * s + T1) * t
     q = ((U6 * s + U4) * s + U2) * s + U0
-    return x if abs(x) < TANH_LINEAR else p / q
+    inner = x if abs(x) < TANH_LINEAR else p / q
+    inner = ONE if x > TANH_ONE else inner  # the slopes of what is made of it end at 0
+    return -ONE if x < -TANH_ONE else inner
 
 
 def sigmoid_f32(x: Any) -> Any:
