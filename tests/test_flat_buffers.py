@@ -541,6 +541,9 @@ def test_an_optimizer_of_ones_own_depends_on_all_its_options():
         def __init__(self, params):
             super().__init__(params, {"lr": 0.1, "sizes": [1, 2], "schedule": len})
 
+        def step(self):
+            pass
+
     class Flat(optim.FlatOptimizer):
         def __init__(self, params):
             super().__init__(params, {"lr": 0.1})
@@ -551,7 +554,7 @@ def test_an_optimizer_of_ones_own_depends_on_all_its_options():
     param = leaf(np.ones(2))
     give_gradients([param])
     plain, flat = Plain([param]), Flat([param])
-    for optimizer, act in ((plain, plain.zero_grad), (flat, flat.step)):
+    for optimizer, act in ((plain, plain.step), (flat, flat.step)):
         with engine.observe(Told()) as told:
             act()
         assert told.replay()

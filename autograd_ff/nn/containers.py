@@ -44,7 +44,7 @@ class _Numbered(Module):
         keys = list(self._modules)
         for key in keys[index] if isinstance(index, slice) else [self._key(index)]:
             self._let_go(key)
-        del self._modules[key]
+            del self._modules[key]
         self._renumber(self._modules.values())
 
     def __len__(self) -> int:
