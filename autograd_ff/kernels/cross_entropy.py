@@ -122,7 +122,9 @@ def draw_class_targets(draw: Draw) -> Call:
     classes = draw.integer(1, 4)
     target = draw.integers((draw.integer(1, 5),), 0, classes - 1)
     weight = draw.array((classes,)) if draw.boolean() else None
-    return Call((target, weight), {"classes": classes, "ignore_index": draw.choice([-100, 0]), "dtype": np.dtype(np.float64)})
+    return Call(
+        (target, weight), {"classes": classes, "ignore_index": draw.choice([-100, 0]), "dtype": np.dtype(np.float64)}
+    )
 
 
 # Class indices as one int64 row, ignored ones as 0; a mask of those that count; and the factor of each, its class's weight
