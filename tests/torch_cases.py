@@ -769,6 +769,7 @@ SKIPPED = {
     ),
     "no function of numbers": (
         "Tensor enable_grad no_grad set_grad_enabled is_grad_enabled get_default_dtype set_default_dtype from_numpy empty "
-        "typename is_tensor is_floating_point result_type promote_types can_cast save load numel set_printoptions Size"
+        "typename is_tensor is_floating_point result_type promote_types can_cast save load numel set_printoptions Size "
+        "compile"
     ),
 }
