@@ -179,6 +179,12 @@ def test_importing_brings_numpy_and_nothing_heavier(module):
         assert "visualize" not in loaded
 
 
+def test_importing_leaves_the_loop_generator_for_those_who_fuse():
+    code = "import sys, autograd_ff; print('autograd_ff.compiler.loops' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
 def test_the_package_is_typed_and_small_files_stay_small():
     assert (PACKAGE / "py.typed").exists()
     assert (VISUALIZE / "py.typed").exists()

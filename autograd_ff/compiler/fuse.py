@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..engine import warn
-from .loops import Operand, Runtime, Step, build, supports
 from .plan import Instruction, values_in
 from .values import Memory, Value
+
+if TYPE_CHECKING:
+    from .loops import Step
 
 __all__ = ["fuse", "is_available"]
 
@@ -35,6 +37,8 @@ def fuse(instructions: list[Instruction], wanted: list[Value]) -> list[Instructi
     """Put runs of instructions that have loops into kernels."""
     if not _works():
         return instructions
+    from .loops import supports  # a third of the package's import time, for those who fuse
+
     instructions = _sums_first(instructions)
     last_read = _last_reads(instructions, wanted)
     position_of = {id(one): at for at, one in enumerate(instructions)}
@@ -114,6 +118,8 @@ def _is_worth(run: list[tuple[Instruction, Step]]) -> bool:
 
 
 def _as_step(one: Instruction) -> Step | None:
+    from .loops import Runtime, Step
+
     inputs = tuple(_operand(value) for value in one.inputs)
     outputs = tuple(_operand(value) for value in (one.outputs or one.writes))
     if any(True for value in one.params.values() for _ in values_in(value)):
@@ -157,6 +163,8 @@ def _is_sum_of_rows(one: Instruction) -> bool:
 
 
 def _operand(value: Any) -> Any:
+    from .loops import Operand
+
     if not isinstance(value, Value):
         return value
     memory = value.memory
@@ -165,6 +173,8 @@ def _operand(value: Any) -> Any:
 
 
 def _kernel(run: list[tuple[Instruction, Step]], later: set[Memory]) -> list[Instruction]:
+    from .loops import Operand, Runtime, Step, build
+
     values: dict[str, Value] = {}
     inner: set[str] = set()
     for one, _ in run:
