@@ -783,3 +783,23 @@ def test_arguments_in_containers():
                 check_close(one, other)
             assert got["none"] is None
     gc.collect()
+
+
+def test_an_argument_that_changes_between_two_loops():
+    """A small argument is copied for the loops that read it; one that is written in the meantime must not be."""
+
+    @af.no_grad()
+    def step(x):
+        before = x * 2 + 1
+        middle = af.sort(x * 1.0).values.sum()  # no loop does that: it ends the first one
+        x.add_(1)
+        again = af.sort(x * 1.0).values.sum()
+        return before, middle, again, x * 3 - 1
+
+    compiled = af.compile(step, fast=True)
+    for k in range(5):
+        x = af.from_numpy(np.random.default_rng(k).standard_normal(7, dtype=np.float32))
+        y = x.clone()
+        for one, other in zip(step(x), compiled(y), strict=True):
+            np.testing.assert_allclose(other.numpy(), one.numpy(), rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(y.numpy(), x.numpy(), rtol=1e-6)

@@ -69,6 +69,10 @@ class _Writer:
         self.bound: dict[Any, str] = {}  # names of values, by memory and geometry
         self.functions: dict[int, str] = {}
         self.copies: dict[Any, np.ndarray] = {}
+        # Memory that changes after it was made or brought: a copy of it would not.
+        self.written = {
+            value.memory for one in plan.instructions if one.form != "plain" for value in (*one.made, *one.writes)
+        }
         self.results_of: dict[int, str] = {}  # names of what actions returned, by id of the action
         self.arena = aligned(plan.arena_bytes)
         self.site: Any = None
@@ -221,11 +225,10 @@ class _Writer:
         """A compiled loop: bound to the arrays that stay, and told where those are that come with the call."""
         given: list[np.ndarray] = []
         moving: list[tuple[int, str]] = []
-        writes = {value.memory for value in (*one.made, *one.writes)}
         for position, value in enumerate(one.inputs):
             if value.memory.fixed:
                 given.append(self.fixed(value))
-            elif value.nbytes <= _SMALL and value.memory not in writes:
+            elif value.nbytes <= _SMALL and value.memory not in self.written:
                 given.append(self.staged(value))
             else:
                 moving.append((position, self.array(value)))
