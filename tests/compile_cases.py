@@ -11,6 +11,7 @@ import numpy as np
 import autograd_ff as af
 from autograd_ff import nn, optim
 from autograd_ff.engine import TensorCore
+from autograd_ff.errors import CaptureError
 
 # With the same kernels on as many threads as eagerly: equal bit for bit.
 exactly = functools.partial(af.compile, fast=False, threads=False)
@@ -166,3 +167,53 @@ def classifier(make_optimizer: Any = None, **layers: Any) -> World:
         return loss
 
     return World(step, model=model, optimizer=optimizer)
+
+
+def numbers(*shape, seed=0, dtype=np.float32):
+    return af.tensor(np.random.default_rng(seed).standard_normal(shape).astype(dtype))
+
+
+def regression(make_optimizer=lambda params: optim.SGD(params, lr=0.1), model=None, make_scheduler=None, **zero):
+    """A linear model with everything in its step."""
+    model = model or nn.Linear(3, 2)
+    optimizer = make_optimizer(model.parameters())
+    scheduler = make_scheduler(optimizer) if make_scheduler else None
+
+    def step(x):
+        optimizer.zero_grad(**zero)
+        loss = model(x).pow(2).sum()
+        loss.backward()
+        optimizer.step()
+        if scheduler:
+            scheduler.step()
+        return loss
+
+    return World(step, model=model, optimizer=optimizer, **({"scheduler": scheduler} if scheduler else {}))
+
+
+def check_same(function, calls, most_runs=2):
+    """A function without state of its own: compiled equals eager; each call is a function that makes the arguments."""
+    runs = []
+
+    def counted(*args, **kwargs):
+        runs.append(1)
+        return function(*args, **kwargs)
+
+    compiled = exactly(counted)
+    for number, call in enumerate(calls):
+        assert plain(compiled(*call())) == plain(function(*call())), f"call {number}"
+    assert len(runs) <= most_runs
+    return compiled
+
+
+def check_correct_or_refused(function, calls):
+    """Each call gives what eager gives, or raises CaptureError. Returns how many were refused."""
+    compiled, refused = exactly(function), 0
+    for number, call in enumerate(calls):
+        try:
+            got = compiled(*call())
+        except CaptureError:
+            refused += 1
+            continue
+        assert plain(got) == plain(function(*call())), f"call {number}"
+    return refused
