@@ -21,10 +21,12 @@ __all__ = [
     "InplaceError",
     "ModuleError",
     "NoRuleError",
+    "NonFiniteError",
     "OptimizerError",
     "RegistrationError",
     "ShapeError",
     "StateDictError",
+    "TrainingWarning",
 ]
 
 
@@ -75,6 +77,14 @@ class ModuleError(AutogradError, AttributeError, TypeError, KeyError):
 
 class AnomalyError(AutogradError):
     """A NaN or an infinity, found by `detect_anomaly`."""
+
+
+class NonFiniteError(AnomalyError):
+    """A loss or a gradient in a training that is not finite. The weights are as they were before that batch."""
+
+
+class TrainingWarning(UserWarning):
+    """Something that looks wrong before a training begins; the text says what to do, and how to switch it off."""
 
 
 class CaptureError(AutogradError):

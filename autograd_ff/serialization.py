@@ -153,6 +153,22 @@ def write_atomically(path: Any, data: bytes) -> None:
     _sync_folder(folder)
 
 
+def check_writable(path: Any) -> None:
+    """Raise before long work what writing the file after it would raise.
+
+    Raises:
+        OSError: there is no such folder, nothing may be written in it, or the path is a folder itself.
+    """
+    target = os.path.realpath(path)
+    folder = os.path.dirname(target)
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(errno.ENOENT, "there is no such folder to save into", folder)
+    if os.path.isdir(target):
+        raise IsADirectoryError(errno.EISDIR, "a folder stands where the file is to be written", target)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, "nothing may be written into the folder", folder)
+
+
 def _sync_folder(folder: str) -> None:
     """Bring the new name to the disk too, where the system can."""
     try:

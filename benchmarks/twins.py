@@ -7,12 +7,13 @@ accuracy each reaches. Equal at first, the two drift apart by rounding, as any t
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Iterable
+from typing import Any
 
-import numpy as np
-from tqdm import tqdm
-
+import autograd_ff as af
 from autograd_ff.data import DataLoader
 from autograd_ff.training import Classification, Settings
+from autograd_ff.training.batches import Batch
 
 
 def main() -> None:
@@ -24,12 +25,24 @@ def main() -> None:
         print(compare(seed, options.epochs), flush=True)
 
 
+class Followed(Classification):
+    """Hands each batch on, with the loss that it had."""
+
+    follow: Callable[[af.Tensor, af.Tensor, float], None]
+
+    def measured(self, result: Any, batch: Batch, metrics: Iterable[Any]) -> dict[str, float]:
+        values = super().measured(result, batch, metrics)
+        if self.model.training:
+            self.follow(batch.inputs, batch.targets, values["loss"])
+        return values
+
+
 def compare(seed: int, epochs: int) -> str:
     import torch
     from torch import nn
 
     torch.set_num_threads(1)
-    run = Classification(Settings(recipe="plain", seed=seed, epochs=epochs))
+    run = Followed(Settings(recipe="plain", seed=seed, epochs=epochs))
     twin = nn.Sequential(
         nn.Flatten(), nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 10)
     )
@@ -39,23 +52,23 @@ def compare(seed: int, epochs: int) -> str:
     optimizer = torch.optim.Adam(twin.parameters(), lr=run.settings.learning_rate)
     criterion = nn.CrossEntropyLoss()
     first: list[float] = []
-    for epoch in tqdm(range(epochs), desc=f"seed {seed}", leave=False, disable=None):
-        # The same order of samples as the run's own.
-        order = np.random.default_rng((seed, epoch))
-        loader = DataLoader(run.train_data, run.settings.batch_size, shuffle=True, generator=order)
-        for ours, (images, labels) in zip(run.train_epoch(), loader, strict=True):
-            optimizer.zero_grad()
-            loss = criterion(twin(torch.from_numpy(images.numpy())), torch.from_numpy(labels.numpy()))
-            loss.backward()
-            optimizer.step()
-            if len(first) < 20:
-                first.append(abs(ours - loss.item()))
+
+    def follow(inputs: af.Tensor, labels: af.Tensor, ours: float) -> None:
+        optimizer.zero_grad()
+        loss = criterion(twin(torch.from_numpy(inputs.numpy())), torch.from_numpy(labels.numpy()))
+        loss.backward()
+        optimizer.step()
+        if len(first) < 20:
+            first.append(abs(ours - loss.item()))
+
+    run.follow = follow
+    run.train()
     images, labels = next(iter(DataLoader(run.test_data, len(run.test_data))))
     with torch.no_grad():
         right = twin(torch.from_numpy(images.numpy())).argmax(1) == torch.from_numpy(labels.numpy())
     return (
         f"seed {seed}: losses of the first {len(first)} batches differ by {max(first):.1e} at most; accuracy after "
-        f"{epochs} epochs {run.history[-1]['test_accuracy']:.2%}, PyTorch {right.float().mean().item():.2%}"
+        f"{epochs} epochs {run.history['val_accuracy'][-1]:.2%}, PyTorch {right.float().mean().item():.2%}"
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["REFERENCES", "adam", "reference_run", "rmsprop", "sgd"]
+__all__ = ["REFERENCES", "adagrad", "adam", "reference_run", "rmsprop", "sgd"]
 
 
 def sgd(p, g, state, o):
@@ -48,7 +48,14 @@ def rmsprop(p, g, state, o):
     return p - o["lr"] * d
 
 
-REFERENCES = {"SGD": sgd, "Adam": adam, "AdamW": adam, "RMSprop": rmsprop}
+def adagrad(p, g, state, o):
+    g = (-g if o["maximize"] else g) + o["weight_decay"] * p
+    t = state["step"] = state.get("step", 0) + 1
+    total = state["sum"] = state.get("sum", o["initial_accumulator_value"]) + g * g
+    return p - o["lr"] / (1 + (t - 1) * o["lr_decay"]) * g / (np.sqrt(total) + o["eps"])
+
+
+REFERENCES = {"SGD": sgd, "Adagrad": adagrad, "Adam": adam, "AdamW": adam, "RMSprop": rmsprop}
 
 
 def reference_run(rule, values, gradients, options):

@@ -199,6 +199,10 @@ NETWORKS = {
         ),
         partial(optim.RMSprop, lr=0.01, momentum=0.5), lambda o, y: F.huber_loss(o, one_hot(y).to(o.dtype)),
     ),
+    "adagrad": lambda: world(
+        nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3)),
+        partial(optim.Adagrad, lr=0.05, lr_decay=0.1, initial_accumulator_value=0.1, weight_decay=0.01), F.cross_entropy,
+    ),
     "views and writes, sgd": lambda: world(
         nn.Sequential(nn.Linear(4, 4), Written(), nn.Tanh(), Written(), nn.Linear(4, 3), nn.LogSoftmax(dim=1)),
         partial(optim.SGD, lr=0.1, maximize=True), F.nll_loss,

@@ -201,6 +201,8 @@ OPTIMIZERS = [
     partial(optim.RMSprop, lr=0.01, momentum=0.9, weight_decay=0.1),
     partial(optim.RMSprop, lr=0.01, centered=True),
     partial(optim.RMSprop, lr=0.01, centered=True, momentum=0.5, maximize=True),
+    partial(optim.Adagrad, lr=0.05),
+    partial(optim.Adagrad, lr=0.05, lr_decay=0.1, initial_accumulator_value=0.2, weight_decay=0.1, maximize=True),
     HeavyBall,
 ]
 

@@ -55,6 +55,7 @@ WORLDS = {
     "adamw in place": lambda: training(lambda p: optim.AdamW(p, amsgrad=True), inplace=True),
     "sgd to zero": lambda: training(lambda p: optim.SGD(p, lr=0.1, momentum=0.9), to_none=False),
     "rmsprop": lambda: training(lambda p: optim.RMSprop(p, lr=0.01, momentum=0.9)),
+    "adagrad": lambda: training(lambda p: optim.Adagrad(p, lr=0.05, lr_decay=0.1, initial_accumulator_value=0.1)),
     "accumulating": lambda: training(lambda p: optim.SGD(p, lr=0.1), every=3, schedule=False),
 }
 

@@ -431,6 +431,7 @@ OPTIMIZERS = [
     (optim.Adam, {"weight_decay": 0.1, "maximize": True}),
     (optim.AdamW, {"amsgrad": True}),
     (optim.RMSprop, {"momentum": 0.5, "centered": True}),
+    (optim.Adagrad, {"lr_decay": 0.1, "initial_accumulator_value": 0.5}),
 ]
 
 

@@ -13,7 +13,7 @@ import pytest
 from small_mnist import small_mnist
 
 import visualize
-from autograd_ff.training import Classification, Settings
+from autograd_ff.training import Classification, LambdaCallback, Settings
 from autograd_ff.training.settings import DATASETS
 from visualize.charts.histograms import HistogramRecorder
 from visualize.gallery import trained
@@ -128,9 +128,8 @@ def test_the_charts_are_drawn_of_a_training_run(tmp_path, monkeypatch):
     def small_run():
         session = Classification(Settings(layers=(16, 16), epochs=2))
         recorder = HistogramRecorder(session.model)
-        while not session.finished:
-            for _ in session.train_epoch():
-                recorder.record()
+        watch = LambdaCallback(on_train_batch_end=lambda batch, logs: recorder.record())
+        session.train([watch], checks=False, verbose=0)
         return session, recorder
 
     result = small_run()

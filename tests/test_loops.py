@@ -530,7 +530,7 @@ def test_normalisation_and_softmax(seed):
 
 UPDATES = [
     "sgd_update", "momentum_start", "momentum_update", "adam_update", "amsgrad_update", "rmsprop_update",
-    "rmsprop_centered_update", "rmsprop_momentum_update", "rmsprop_centered_momentum_update",
+    "rmsprop_centered_update", "rmsprop_momentum_update", "rmsprop_centered_momentum_update", "adagrad_update",
 ]  # fmt: skip
 
 

@@ -83,6 +83,36 @@ def test_weighted_as_pytorch(name, reduction):
 
 @pytest.mark.torch
 @pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("var", [(4, 3), (4,), (4, 1), (1, 3)])
+def test_gaussian_nll_as_pytorch(var, full, reduction):
+    x, target, var = numbers((4, 3)), numbers((4, 3), seed=1), numbers(var, 0.1, 2, seed=2)
+    assert_as_pytorch("gaussian_nll_loss", x, target, var, full=full, reduction=reduction)
+    # Variances below eps count as eps, and get its gradient.
+    assert_as_pytorch("gaussian_nll_loss", x, target, var, full=full, eps=0.7, reduction=reduction)
+    assert_as_pytorch("gaussian_nll_loss", x, target, var=0.5, full=full, reduction=reduction)
+
+
+@pytest.mark.parametrize("var", [-1.0, np.array([[1.0, -1e-9]]), np.ones(3), np.ones((1, 1, 2))])
+def test_variances_that_are_none(var):
+    var = var if isinstance(var, float) else af.tensor(var)
+    with pytest.raises(ShapeError, match=r"varianc") as caught:
+        losses.gaussian_nll_loss(af.zeros(1, 2), af.zeros(1, 2), var)
+    assert "test_losses.py" in str(caught.value)
+    with pytest.raises(ShapeError, match="differ in shape"):
+        losses.gaussian_nll_loss(af.zeros(4, 1), af.zeros(4), af.ones(4))
+
+
+def test_gaussian_nll_is_least_at_mean_and_variance_of_the_targets():
+    target = af.tensor(numbers(50))
+    at = af.tensor([target.mean().item()]).expand(50), af.tensor([target.var(unbiased=False).item()]).expand(50)
+    mean, var = (one.clone().requires_grad_() for one in at)
+    loss = af.nn.GaussianNLLLoss()(mean, target, var)
+    assert [abs(one.sum().item()) < 1e-6 for one in grad(loss, (mean, var))] == [True, True]
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("reduction", REDUCTIONS)
 @pytest.mark.parametrize("weight", [None, (3,), (2, 3), (2, 1)])
 def test_binary_cross_entropy_as_pytorch(weight, reduction):
     weight = None if weight is None else numbers(weight, 0.1, 2, seed=2)

@@ -33,6 +33,9 @@ KINDS = [
     ("RMSprop", {"lr": 0.02, "centered": True}),
     ("RMSprop", {"lr": 0.02, "momentum": 0.9}),
     ("RMSprop", {"lr": 0.02, "momentum": 0.9, "centered": True, "weight_decay": 0.01}),
+    ("Adagrad", {}),
+    ("Adagrad", {"lr": 0.1, "lr_decay": 0.2, "initial_accumulator_value": 0.3, "eps": 1e-4}),
+    ("Adagrad", {"lr": 0.1, "weight_decay": 0.1, "maximize": True}),
 ]
 SHAPES = [(4, 3), (3,), (), (2, 0), (5,)]
 
@@ -79,7 +82,8 @@ def test_against_the_formulas_with_gradients_missing_at_random(name, options, se
     for param, value, state in zip(params, expected, states, strict=True):
         # The centered form divides by the root of a small difference of large numbers.
         np.testing.assert_allclose(param.array, value, rtol=1e-12 if not options.get("centered") else 1e-7, atol=1e-13)
-        assert sorted(optimizer.state[param]) == sorted(state)
+        if state or name != "Adagrad":  # which has a state from the beginning
+            assert sorted(optimizer.state[param]) == sorted(state)
         for key, moment in state.items():
             np.testing.assert_allclose(optimizer.state[param][key].array, moment, rtol=1e-12, atol=1e-14)
 
@@ -152,6 +156,9 @@ def test_planted_faults_are_caught():
     assert planted("SGD", changed(weight_decay=lambda factor: factor + 0.001))
     assert planted("SGD", lambda forward: lambda *arrays, **params: forward(*arrays[:2], *arrays[:1:-1], **params))
     assert planted("RMSprop", changed(alpha=lambda alpha: alpha * 0.999))
+    assert not planted("Adagrad", lambda forward: forward)
+    assert planted("Adagrad", changed(initial=lambda initial: initial + 1e-6))
+    assert planted("Adagrad", changed(lr=lambda lr: lr * 1.0000001))
     assert planted("Adam", lambda forward: lambda param, *arrays, **params: param)  # does nothing
 
 
@@ -248,6 +255,9 @@ def test_options_switched_on_later():
         ("AdamW", {"lrr": 1}, "unknown argument 'lrr'"),
         ("RMSprop", {"alpha": -1}, "Invalid alpha value"),
         ("RMSprop", {"momentum": -1}, "Invalid momentum value"),
+        ("Adagrad", {"lr_decay": -1}, "Invalid lr_decay value: -1"),
+        ("Adagrad", {"initial_accumulator_value": -1}, "Invalid initial_accumulator_value value: -1"),
+        ("Adagrad", {"eps": -1}, "Invalid epsilon value"),
     ],
 )
 def test_options_out_of_range(name, options, message):
@@ -389,7 +399,12 @@ def test_training_finds_the_minimum():
     rng = np.random.default_rng(0)
     x, true = rng.standard_normal((64, 4)), rng.standard_normal(4)
     y = x @ true
-    for name, options in [("SGD", {"lr": 0.1}), ("Adam", {"lr": 0.1}), ("RMSprop", {"lr": 0.01, "momentum": 0.5})]:
+    for name, options in [
+        ("SGD", {"lr": 0.1}),
+        ("Adam", {"lr": 0.1}),
+        ("RMSprop", {"lr": 0.01, "momentum": 0.5}),
+        ("Adagrad", {"lr": 0.5}),
+    ]:
         w = leaf(np.zeros(4))
         optimizer = getattr(optim, name)([w], **options)
         for _ in range(300):
@@ -418,6 +433,40 @@ def test_state_is_readable_and_on_the_optimizers_memory():
     with pytest.raises(TypeError):
         optimizer.state[p]["exp_avg"] = p
     assert "exp_avg_sq" in repr(optimizer.state)
+
+
+def test_adagrads_sum_starts_where_its_group_says():
+    """Also of a parameter that moves to fresh memory, or is loaded, before it takes a step."""
+    a, b, c = leaf([1.0, 2.0]), leaf([3.0]), leaf([4.0])
+    optimizer = optim.Adagrad([{"params": [a, b]}, {"params": [c], "initial_accumulator_value": 2.0}], lr=0.1)
+    assert len(optimizer.state) == 3
+    assert [optimizer.state[p]["step"].item() for p in (a, b, c)] == [0, 0, 0]
+    assert optimizer.state[c]["sum"].tolist() == [2.0]
+    run(optimizer, [a, b, c], [[[1.0, 2.0], None, None]])
+    a.array, b.array = a.array.copy(), b.array.copy()  # both move, one with a state and one without
+    other_params = [leaf(p.array) for p in (a, b, c)]
+    other = optim.Adagrad([{"params": other_params[:2]}, {"params": other_params[2:]}], lr=7.0)
+    other.load_state_dict(optimizer.state_dict())
+    for each, params in ((optimizer, (a, b, c)), (other, other_params)):
+        run(each, params, [[[1.0, 2.0], [3.0], [4.0]]])
+        assert [each.state[p]["sum"].tolist() for p in params] == [[2.0, 8.0], [9.0], [18.0]]
+        assert params[2].array == pytest.approx([4.0 - 0.1 * 4 / math.sqrt(18)])
+
+
+@pytest.mark.torch
+def test_adagrads_state_before_its_first_step_goes_to_torch_and_back():
+    torch = pytest.importorskip("torch")
+    options = {"lr": 0.1, "initial_accumulator_value": 0.5}
+    p, their = leaf([1.0, 2.0]), torch.tensor([1.0, 2.0], dtype=torch.float64, requires_grad=True)
+    optimizer, reference = optim.Adagrad([p], **options), torch.optim.Adagrad([their], **options)
+    state = optimizer.state_dict()
+    state["state"][0] = {key: torch.tensor(value.array) for key, value in state["state"][0].items()}
+    optimizer.load_state_dict(reference.state_dict())
+    reference.load_state_dict(state)
+    their.grad = torch.tensor([3.0, 4.0], dtype=torch.float64)
+    run(optimizer, [p], [[[3.0, 4.0]]])
+    reference.step()
+    np.testing.assert_allclose(p.array, their.detach().numpy(), rtol=1e-15)
 
 
 def test_state_can_be_forgotten():

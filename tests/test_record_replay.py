@@ -69,6 +69,7 @@ OPTIMIZERS = {
     "adamw": lambda parameters, lr: optim.AdamW(parameters, lr, weight_decay=0.1),
     "sgd": lambda parameters, lr: optim.SGD(parameters, lr, momentum=0.9, nesterov=True),
     "rmsprop": optim.RMSprop,
+    "adagrad": lambda parameters, lr: optim.Adagrad(parameters, lr, lr_decay=0.1, initial_accumulator_value=0.1),
 }
 
 

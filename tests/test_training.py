@@ -1,4 +1,4 @@
-"""Training runs: settings, network, the loop, checkpoints, and Ctrl-C between two steps."""
+"""The classifier of the command line: settings, network, recipe, checkpoints; and Ctrl-C between two steps."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import pytest
 from small_mnist import TRAIN, small_mnist
 
 import autograd_ff as af
-from autograd_ff import nn, optim
+from autograd_ff import nn
 from autograd_ff.data import TensorDataset
-from autograd_ff.errors import AutogradError, FileFormatError, ShapeError, StateDictError
-from autograd_ff.training import Classification, Interruption, Settings, evaluate, feedforward
+from autograd_ff.errors import FileFormatError, NonFiniteError, ShapeError, StateDictError
+from autograd_ff.training import Callback, Classification, Interruption, Settings, evaluate, feedforward
 from autograd_ff.training.settings import ACTIVATIONS, DATASETS, OPTIMIZERS, RATES, RECIPES
 
 BATCHES = 11  # of 64, in an epoch of the small MNIST
@@ -29,13 +29,40 @@ def _small(monkeypatch):
     monkeypatch.setitem(DATASETS, "mnist", small_mnist)
 
 
-def advance(run: Classification, batches: int | None = None) -> list[float]:
-    """Train for so many batches, or to the end; the losses."""
-    losses: list[float] = []
-    while not run.finished and (batches is None or len(losses) < batches):
-        wanted = None if batches is None else batches - len(losses)
-        losses += itertools.islice(run.train_epoch(), wanted)
-    return losses
+class Watch(Callback):
+    """Notes the rate and the labels of each batch, and presses Ctrl-C after so many."""
+
+    def __init__(self, run: Classification, stop: int | None = None) -> None:
+        self.rates: list[float] = []
+        self.labels: list[list[int]] = []
+        self.stop = stop
+        measured = run.measured
+
+        def noted(result, batch, metrics):
+            if run.model.training:
+                self.labels.append(batch.targets.tolist())
+            return measured(result, batch, metrics)
+
+        run.measured = noted  # type: ignore[method-assign]
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.rates.append(self.trainer.learning_rate)
+
+    def on_train_batch_end(self, batch, logs=None):
+        if len(self.rates) == self.stop:
+            interrupt()
+
+
+def advance(run: Classification, batches: int | None = None, state: object = None) -> Watch:
+    """Train to the end, or for so many batches."""
+    watch = Watch(run, batches)
+    options = {"checks": False, "verbose": 0, "resume": state}
+    if batches is None:
+        run.train([watch], **options)
+        return watch
+    with pytest.raises(KeyboardInterrupt):
+        run.train([watch], **options)
+    return watch
 
 
 def bits(value):
@@ -50,8 +77,7 @@ def bits(value):
 
 
 def everything(run: Classification):
-    scheduler = None if run.scheduler is None else bits(run.scheduler.state_dict())
-    return bits(run.model.state_dict()), bits(run.optimizer.state_dict()), scheduler, bits(run.history)
+    return bits({name: value for name, value in run.state_dict().items() if name != "callbacks"})
 
 
 # ---------------------------------------------------------------- settings
@@ -96,12 +122,7 @@ def test_numbers_out_of_range_are_refused(wrong):
 
 def test_the_rate_runs_as_the_recipe_says():
     def rates(recipe: str) -> list[float]:
-        run = Classification(dataclasses.replace(SMALL, recipe=recipe))
-        group = run.optimizer.param_groups[0]
-        found = [group["lr"]]
-        while not run.finished:
-            found.extend(group["lr"] for _ in run.train_epoch())
-        return found[:-1]  # the rate after the last step is used by none
+        return advance(Classification(dataclasses.replace(SMALL, recipe=recipe))).rates
 
     assert set(rates("plain")) == {1e-3}
     cycle = rates("one-cycle")
@@ -128,15 +149,15 @@ def test_feedforward_has_the_widths_asked_for(layers):
 def test_a_run_fits_its_data():
     run = Classification(SMALL)
     assert run.widths == (784, 16, 10)
-    assert run.batches == BATCHES
+    assert not run.finished
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_every_activation_learns(activation):
     run = Classification(dataclasses.replace(SMALL, activation=activation, lr=0.02, epochs=3))
     assert isinstance(run.model.get_submodule("act1"), ACTIVATIONS[activation])
-    losses = advance(run)
-    assert np.mean(losses[-5:]) < 0.6 * np.mean(losses[:5])
+    advance(run)
+    assert run.history["loss"][-1] < 0.8 * run.history["loss"][0]
 
 
 def test_evaluate_counts_and_leaves_the_mode_alone():
@@ -176,160 +197,94 @@ def test_the_history_is_what_an_independent_count_gives():
         return np.mean(np.log(np.exp(logits).sum(1)) - chosen), np.mean(logits.argmax(1) == labels)
 
     loss, accuracy = figures(run.train_data)
-    assert [entry["epoch"] for entry in run.history] == [1, 2]
-    for entry in run.history:
+    for entry in run.history.rows():
         assert entry["loss"] == pytest.approx(loss, rel=1e-5)
-        assert entry["train_accuracy"] == pytest.approx(accuracy, abs=1 / TRAIN)
-        assert entry["test_accuracy"] == pytest.approx(figures(run.test_data)[1], abs=1 / 100)
+        assert entry["accuracy"] == pytest.approx(accuracy, abs=1 / TRAIN)
+        assert entry["val_accuracy"] == pytest.approx(figures(run.test_data)[1], abs=1 / 100)
+    assert run.finished
 
 
-def seen_labels(run: Classification) -> list[list[int]]:
-    """The labels of each batch that is trained on, as the training goes on."""
-    batches: list[list[int]] = []
-    step = run._step
-
-    def noted(images, labels):
-        batches.append(labels.tolist())
-        return step(images, labels)
-
-    run._step = noted  # type: ignore[method-assign]
-    return batches
-
-
-def joined(batches: list[list[int]]) -> list[int]:
-    return list(itertools.chain.from_iterable(batches))
-
-
-def test_an_epoch_sees_every_sample_once_in_an_order_of_its_own(tmp_path):
+@pytest.mark.usefixtures("_keyboard", "_elsewhere")
+def test_an_epoch_sees_every_sample_once_in_an_order_of_its_own():
     run = Classification(SMALL)
-    batches = seen_labels(run)
-    advance(run)
-    first, second = batches[:BATCHES], batches[BATCHES:]
+    batches = advance(run, 2 * BATCHES).labels
+    first, second = (list(itertools.chain(*batches[part])) for part in (slice(BATCHES), slice(BATCHES, None)))
     for epoch in (first, second):
-        assert sorted(joined(epoch)) == sorted(run.train_data.targets.tolist())
-    assert joined(first) != joined(second)
-
-    other = Classification(dataclasses.replace(SMALL, seed=1))
-    elsewhere = seen_labels(other)
-    advance(other, BATCHES)
-    assert joined(elsewhere) != joined(first)
-
-    half = Classification(SMALL)
-    advance(half, 4)
-    half.save(str(tmp_path / "half"))
-    rest = Classification.resume(str(tmp_path / "half"))
-    left = seen_labels(rest)
-    advance(rest)
-    assert left == batches[4:]
+        assert sorted(epoch) == sorted(run.train_data.targets.tolist())
+    assert first != second
+    other = advance(Classification(dataclasses.replace(SMALL, seed=1)), BATCHES).labels
+    assert list(itertools.chain(*other)) != first
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others():
     def weights(seed: int, before: int):
         af.manual_seed(before)  # what ran before a run does not matter
         run = Classification(dataclasses.replace(SMALL, seed=seed))
-        losses = advance(run)
-        return losses, everything(run)
+        advance(run)
+        return everything(run)
 
     first, again, other = weights(3, 10), weights(3, 11), weights(4, 10)
     assert first == again
-    assert first[0] != other[0]
-    assert all(first[1][0][name] != other[1][0][name] for name in first[1][0])
+    assert all(first["model"][name] != other["model"][name] for name in first["model"])
 
 
 def test_a_loss_that_is_not_finite_stops_before_it_does_harm():
     run = Classification(dataclasses.replace(SMALL, optimizer="sgd", recipe="plain", lr=1e30))
-    before = []
-
-    def train():
-        for _ in run.train_epoch():
-            before.append(bits(run.model.state_dict()))
-
-    with np.errstate(all="ignore"), pytest.raises(AutogradError) as caught:
-        train()
-    message = str(caught.value)
-    assert f"epoch 1, batch {run.batch + 1}, with a learning rate of 1e+30" in message
-    assert "smaller learning rate" in message
-    assert "detect_anomaly" in message
-    assert bits(run.model.state_dict()) == before[-1]
-    assert np.isfinite(run.loss_sum)
+    with np.errstate(all="ignore"), pytest.raises(NonFiniteError, match=r"learning rate of 1e\+30"):
+        run.train(checks=False, verbose=0)
+    assert all(np.isfinite(one.detach().numpy()).all() for one in run.model.parameters())
 
 
 # ---------------------------------------------------------------- checkpoints
 
 
+@pytest.mark.usefixtures("_keyboard", "_elsewhere")
 @pytest.mark.parametrize("recipe", RECIPES)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_a_resumed_run_equals_one_that_was_never_interrupted(optimizer, recipe, tmp_path):
+def test_a_resumed_run_equals_one_that_was_never_interrupted(optimizer, recipe):
     settings = dataclasses.replace(SMALL, optimizer=optimizer, recipe=recipe, seed=7)
     whole = Classification(settings)
-    losses = advance(whole)
-    assert len(losses) == 2 * BATCHES
-    path = str(tmp_path / "checkpoint.safetensors")
-    # Before the first batch, in an epoch, after its last batch but before its evaluation, and in the next epoch.
-    for stop in (0, 3, BATCHES, BATCHES + 4):
+    rates = advance(whole).rates
+    # In an epoch, after its last batch, and in the next epoch.
+    for stop in (3, BATCHES, BATCHES + 4):
         part = Classification(settings)
         before = advance(part, stop)
-        part.save(path)
         af.manual_seed(99)
-        resumed = Classification.resume(path)
+        resumed, state = Classification.of_checkpoint("interrupted.safetensors")
         assert resumed.settings == settings
-        assert everything(resumed) == everything(part)
-        assert before + advance(resumed) == losses, stop
+        assert (resumed.epoch, resumed.batch) == (part.epoch, part.batch)
+        assert before.rates + advance(resumed, state=state).rates == rates
         assert everything(resumed) == everything(whole), stop
 
 
-def test_interruptions_may_follow_one_another(tmp_path):
+@pytest.mark.usefixtures("_keyboard", "_elsewhere")
+def test_interruptions_may_follow_one_another():
     whole = Classification(SMALL)
     advance(whole)
-    run, path = Classification(SMALL), str(tmp_path / "checkpoint.safetensors")
+    run = Classification(SMALL)
+    advance(run, 5)
     while not run.finished:
-        advance(run, 5)
-        run.save(path)
-        run = Classification.resume(path)
+        run, state = Classification.of_checkpoint("interrupted.safetensors")
+        left = 2 * BATCHES - (run.epoch * BATCHES + run.batch)
+        advance(run, 5 if left > 5 else None, state)
     assert everything(run) == everything(whole)
-    assert run.finished
-    assert advance(run) == []
-
-
-def test_saving_does_not_disturb_the_run(tmp_path):
-    undisturbed, saved = Classification(SMALL), Classification(SMALL)
-    expected = advance(undisturbed)
-    losses = []
-    while not saved.finished:
-        for loss in saved.train_epoch():
-            losses.append(loss)
-            saved.save(str(tmp_path / "checkpoint.safetensors"))
-    assert losses == expected
-    assert everything(saved) == everything(undisturbed)
 
 
 def test_settings_of_a_checkpoint_come_back_whole(tmp_path):
     settings = Settings(
-        root=str(tmp_path), layers=(), activation="mish", recipe="plain", lr=0.1 + 0.2, batch_size=7, seed=5
+        root=str(tmp_path), layers=(), activation="mish", recipe="plain", lr=0.1 + 0.2, batch_size=700, seed=5, epochs=1
     )
-    run = Classification(settings)
-    run.save(str(tmp_path / "checkpoint"))
-    assert Classification.resume(str(tmp_path / "checkpoint")).settings == settings
-    moved = Classification.resume(str(tmp_path / "checkpoint"), root="elsewhere")
+    path = tmp_path / "checkpoint"
+    Classification(settings).train(checks=False, verbose=0, checkpoint=path)
+    assert Classification.of_checkpoint(str(path))[0].settings == settings
+    moved, _ = Classification.of_checkpoint(str(path), root="elsewhere")
     assert moved.settings == dataclasses.replace(settings, root="elsewhere")
 
 
-def test_a_truncated_checkpoint_is_refused_by_name(tmp_path):
-    run = Classification(SMALL)
-    advance(run, 2)
-    path = tmp_path / "checkpoint.safetensors"
-    run.save(str(path))
-    data = path.read_bytes()
-    for length in (0, 7, 8, 100, len(data) // 2, len(data) - 1):
-        path.write_bytes(data[:length])
-        with pytest.raises(FileFormatError, match=r"checkpoint\.safetensors"):
-            Classification.resume(str(path))
-
-
 def test_what_is_no_checkpoint_is_refused(tmp_path):
-    run = Classification(SMALL)
     path = str(tmp_path / "checkpoint.safetensors")
-    run.save(path)
+    run = Classification(dataclasses.replace(SMALL, epochs=1))
+    run.train(checks=False, verbose=0, checkpoint=path)
     good = af.load(path)
 
     def changed(change):
@@ -338,23 +293,22 @@ def test_what_is_no_checkpoint_is_refused(tmp_path):
         af.save(checkpoint, path)
         return path
 
-    af.save(run.model.state_dict(), path)
-    with pytest.raises(FileFormatError, match="no checkpoint of a training run"):
-        Classification.resume(path)
-    af.save([1, 2], path)
-    with pytest.raises(FileFormatError, match="no checkpoint of a training run"):
-        Classification.resume(path)
-    for name in good:
+    for wrong in (run.model.state_dict(), [1, 2]):
+        af.save(wrong, path)
+        with pytest.raises(FileFormatError, match=r"checkpoint\.safetensors is no checkpoint of a training"):
+            Classification.of_checkpoint(path)
+    for name in ("settings", "epoch", "batch"):
         with pytest.raises(FileFormatError, match=f"no checkpoint of a training run: .*{name}"):
-            Classification.resume(changed(lambda checkpoint, name=name: checkpoint.pop(name)))
+            Classification.of_checkpoint(changed(lambda checkpoint, name=name: checkpoint.pop(name)))
     with pytest.raises(FileFormatError, match="no checkpoint of a training run"):
-        Classification.resume(changed(lambda checkpoint: checkpoint["settings"].update(colour="red")))
+        Classification.of_checkpoint(changed(lambda checkpoint: checkpoint["settings"].update(colour="red")))
     with pytest.raises(ShapeError, match="optimizer is one of"):
-        Classification.resume(changed(lambda checkpoint: checkpoint["settings"].update(optimizer="os.system")))
+        Classification.of_checkpoint(changed(lambda checkpoint: checkpoint["settings"].update(optimizer="os.system")))
+    other, state = Classification.of_checkpoint(changed(lambda checkpoint: checkpoint["settings"].update(layers=[17])))
     with pytest.raises(StateDictError, match=r"fc1\.weight"):
-        Classification.resume(changed(lambda checkpoint: checkpoint["settings"].update(layers=[17])))
+        other.train(resume=state)
     with pytest.raises(FileNotFoundError, match="nowhere"):
-        Classification.resume(str(tmp_path / "nowhere"))
+        Classification.of_checkpoint(str(tmp_path / "nowhere"))
 
 
 def test_the_weights_alone_make_the_same_network(tmp_path):
@@ -362,15 +316,15 @@ def test_the_weights_alone_make_the_same_network(tmp_path):
     advance(run)
     af.save(run.model.state_dict(), str(tmp_path / "model.safetensors"))
     fresh = feedforward(784, (16,), 10, nn.ReLU)
-    assert evaluate(fresh, run.test_data) != run.history[-1]["test_accuracy"]
+    accuracy = run.history["val_accuracy"][-1]
+    assert evaluate(fresh, run.test_data) != accuracy
     fresh.load_state_dict(af.load(str(tmp_path / "model.safetensors")))
-    assert evaluate(fresh, run.test_data) == run.history[-1]["test_accuracy"]
+    assert evaluate(fresh, run.test_data) == accuracy
 
 
 def test_a_cycle_of_a_single_step_runs():
     run = Classification(dataclasses.replace(SMALL, batch_size=TRAIN, epochs=1))
-    assert isinstance(run.scheduler, optim.lr_scheduler.OneCycleLR)
-    assert len(advance(run)) == 1
+    assert len(advance(run).rates) == 1
 
 
 # ---------------------------------------------------------------- Ctrl-C
@@ -378,6 +332,12 @@ def test_a_cycle_of_a_single_step_runs():
 
 def interrupt() -> None:
     os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.fixture
+def _elsewhere(tmp_path, monkeypatch):
+    """Checkpoints of interrupted runs are left in the working directory."""
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture

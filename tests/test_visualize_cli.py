@@ -286,9 +286,9 @@ def test_a_saved_graph_is_drawn_as_it_was(draw, tmp_path):
 def checkpoint(tmp_path, monkeypatch):
     """What ``python -m autograd_ff train`` leaves."""
     monkeypatch.setitem(DATASETS, "mnist", small_mnist)
-    run = Classification(Settings(layers=(12, 7), activation="tanh"))
+    run = Classification(Settings(layers=(12, 7), activation="tanh", epochs=1))
     path = tmp_path / "checkpoint.safetensors"
-    run.save(str(path))
+    run.train(checks=False, verbose=0, checkpoint=path)
     return run, path
 
 

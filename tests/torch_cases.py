@@ -627,6 +627,14 @@ def _(draw):
     return (target + draw.array(shape, REAL.away_from(-1.0, 0.0, 1.0)), target), reduction(draw)
 
 
+@case("gaussian_nll_loss")
+def _(draw):
+    shape = draw.shape(min_dims=1)
+    var = draw.choice([shape, shape[:-1], (*shape[:-1], 1)])
+    options = {"full": draw.boolean(), "eps": draw.choice([1e-6, 0.5]), **reduction(draw)}
+    return (draw.array(shape), draw.array(shape), draw.array(var, Domain(0.2, 4.0, avoid=(0.5,)))), options
+
+
 @case("binary_cross_entropy", "binary_cross_entropy_with_logits")
 def _(draw):
     shape = draw.shape()

@@ -10,7 +10,7 @@ import os
 import re
 import shlex
 import sys
-import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from ..data import DataLoader
 from ..errors import AutogradError
 from ..functions import Tensor
 from ..serialization import save
-from ..training import Classification, Interruption, Settings
+from ..training import Classification, ProgressBar, Settings
 from ..training.settings import ACTIVATIONS, DATASETS, OPTIMIZERS, RECIPES
 
 __all__ = ["add_command"]
@@ -100,8 +100,12 @@ def run(options: argparse.Namespace) -> int:
     names = [field.name for field in dataclasses.fields(Settings)]
     given = {name: getattr(options, name) for name in names if hasattr(options, name)}
     folder: Path = options.output or Path("runs") / options.dataset
+    state: Mapping[str, Any] | None = None
     try:
-        session = resume(folder / CHECKPOINT, given) if options.resume else Classification(Settings(**given))
+        if options.resume:
+            session, state = resume(folder / CHECKPOINT, given)
+        else:
+            session = Classification(Settings(**given))
     except FileNotFoundError as error:
         if options.dataset == "mnist":
             raise
@@ -113,21 +117,25 @@ def run(options: argparse.Namespace) -> int:
         f"{settings.recipe} lr {settings.learning_rate:g}, batch {settings.batch_size}, seed {settings.seed}",
         flush=True,
     )
-    if not train(session, folder / CHECKPOINT):
+    try:
+        session.train([EpochLine()], checkpoint=folder / CHECKPOINT, resume=state)
+    except KeyboardInterrupt:
+        if session.stop_reason != "interrupted":  # a second Ctrl-C, while the state was written
+            raise
         command = f"python -m autograd_ff train {settings.dataset} --output {shlex.quote(str(folder))} --resume"
         print(f"interrupted after {position(session)}; go on with: {command}")
         return 130
     return finish(session, folder)
 
 
-def resume(checkpoint: Path, given: dict[str, Any]) -> Classification:
-    """The run of a checkpoint, unless it was made with other settings than the ones given."""
+def resume(checkpoint: Path, given: dict[str, Any]) -> tuple[Classification, Mapping[str, Any]]:
+    """The run of a checkpoint and its state, unless it was made with other settings than the ones given."""
     if not checkpoint.exists():
         raise AutogradError(
             f"there is no run to resume: {checkpoint} does not exist.\n  Start one without --resume, or name its --output."
         )
     try:
-        session = Classification.resume(str(checkpoint), given.get("root"))
+        session, state = Classification.of_checkpoint(str(checkpoint), given.get("root"))
     except AutogradError as error:
         raise AutogradError(f"{error}\n  Start a new run without --resume.") from None
     for name, value in given.items():
@@ -137,7 +145,7 @@ def resume(checkpoint: Path, given: dict[str, Any]) -> Classification:
                 "  Leave the option away, or start a new run without --resume."
             )
     print(f"resumed after {position(session)}")
-    return session
+    return session, state
 
 
 def prepare(folder: Path) -> None:
@@ -157,32 +165,14 @@ def position(session: Classification) -> str:
     return f"{session.epoch} of {session.settings.epochs} epochs{inside}"
 
 
-def train(session: Classification, checkpoint: Path) -> bool:
-    """Train to the end, with a line for each epoch and a checkpoint after it; False where Ctrl-C ended it.
+class EpochLine(ProgressBar):
+    """A line for each epoch, in which the validation is called what it is: the test data."""
 
-    On a terminal a bar counts the batches.
-    """
-    from tqdm import tqdm
-
-    with Interruption() as interruption:
-        while not session.finished and not interruption.requested:
-            start = time.perf_counter()
-            label = f"epoch {session.epoch + 1}/{session.settings.epochs}"
-            with tqdm(total=session.batches, initial=session.batch, desc=label, leave=False, disable=None) as bar:
-                for loss in session.train_epoch():
-                    bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
-                    bar.update()
-                    if interruption.requested:
-                        break
-            session.save(str(checkpoint))
-            if not session.batch:
-                last = session.history[-1]
-                print(
-                    f"{label}  loss {last['loss']:.4f}  train {last['train_accuracy']:.2%}  "
-                    f"test {last['test_accuracy']:.2%}  {time.perf_counter() - start:.1f} s",
-                    flush=True,
-                )
-    return session.finished
+    def line(self, label: str, seconds: float, steps: int, logs: Mapping[str, Any]) -> str:
+        return (
+            f"{label.lower()}  loss {logs['loss']:.4f}  train {logs['accuracy']:.2%}  test {logs['val_accuracy']:.2%}  "
+            f"{seconds:.1f} s"
+        )
 
 
 # ---------------------------------------------------------------- what a run leaves
@@ -190,10 +180,11 @@ def train(session: Classification, checkpoint: Path) -> bool:
 
 def finish(session: Classification, folder: Path) -> int:
     """Leave the weights, the history, the charts, the graph and the gradient check; 1 where the check fails."""
-    accuracy = session.history[-1]["test_accuracy"]
+    history = session.rows()
+    accuracy = history[-1]["test_accuracy"]
     print(f"Accuracy of the network on the test images: {100 * accuracy:.2f} %", flush=True)
     save(session.model.state_dict(), str(folder / "model.safetensors"))
-    (folder / "history.json").write_text(json.dumps(session.history, indent=2) + "\n", encoding="utf-8")
+    (folder / "history.json").write_text(json.dumps(history, indent=2) + "\n", encoding="utf-8")
     session.model.eval()
     images, labels = next(iter(DataLoader(session.test_data, 64)))
     plot(session, folder)
@@ -213,7 +204,7 @@ def plot(session: Classification, folder: Path) -> None:
         path.unlink(missing_ok=True)  # an earlier run's
     title, classes = session.settings.dataset, session.test_data.classes
     try:
-        plot_history(session.history, curves, title, labels={"train_accuracy": "training, during the epoch"})
+        plot_history(session.rows(), curves, title, labels={"train_accuracy": "training, during the epoch"})
         images, labels, outputs = predict(session.model, session.test_data)
         plot_confusion(labels, outputs, confusion, classes=classes, title=title)
         plot_worst(images, labels, outputs, worst, classes=classes, title=title)
@@ -226,7 +217,7 @@ def draw(session: Classification, path: Path, images: Tensor, labels: Tensor) ->
     from visualize import LayoutError, render
 
     def loss(images: Tensor, labels: Tensor) -> Tensor:
-        result: Tensor = session.criterion(session.model(images), labels)
+        result: Tensor = session.loss(session.model(images), labels)  # type: ignore[misc]
         return result
 
     path.unlink(missing_ok=True)  # an earlier run's
@@ -245,7 +236,7 @@ def check(session: Classification, path: Path, images: Tensor, labels: Tensor) -
     from .. import testing
 
     # Along random directions alone: entry by entry would take as many evaluations as the network has parameters.
-    report = testing.gradcheck(session.model, images, lambda outputs: session.criterion(outputs, labels), full=0)
+    report = testing.gradcheck(session.model, images, lambda outputs: session.loss(outputs, labels), full=0)
     path.write_text(f"{report}\n\n{report.table()}\n", encoding="utf-8")
     print(f"gradient check of the trained network: {report.verdict}")
     if not report.passed:

@@ -10,6 +10,16 @@ may also define a method that does the same work for many samples in one go. For
 
 None means that there is no such shortcut right now (a transform inside has none, say). What ``batched()`` gives equals,
 bit for bit, what the samples give one by one; `DataLoader` takes it where it is there.
+
+For random transforms this holds of each one from the same state of its generator: a batch draws the numbers for its first
+image, then those for the second, and so on, as its images would one by one. Where several draw from one generator (those
+of a `Compose` from the default one, say), a batch takes the numbers of all its images for the first transform before those
+for the second, so the same seed gives other numbers than one by one: every image still gets draws of its own, independent
+and from the same distributions. A batch of one image equals that image alone always. To have the same bits in both ways
+give each transform a generator of its own.
+
+A collate function that is an object may also define ``after_collate(batch)`` (paired with ``__call__``): of what
+`default_collate` makes of the samples, it gives what the call gives of the samples. Batches are then read at once too.
 """
 
 from __future__ import annotations

@@ -131,7 +131,7 @@ class DataLoader:
             return self._from_iterable(iter(self.dataset))
         if self.batch_sampler is None:
             return map(self._convert, iter(self.sampler))  # type: ignore[arg-type]
-        read = batched(self.dataset, "__getitem__") if self.collate_fn is default_collate else None
+        read = self._read_batches()
         return map(self._collate if read is None else _Reader(read, self._collate), self._index_batches())
 
     # ---------------------------------------------------------------- which samples
@@ -145,6 +145,16 @@ class DataLoader:
             end = len(order) - len(order) % size if batches.drop_last else len(order)
             return (order[start : start + size] for start in range(0, end, size))
         return iter(batches)  # type: ignore[arg-type]
+
+    def _read_batches(self) -> Callable[[Any], Any] | None:
+        """What reads a whole batch at once, where the dataset and ``collate_fn`` can."""
+        collate: Any = self.collate_fn
+        if collate is not default_collate and not has_batch_form(collate, "__call__", "after_collate"):
+            return None
+        read = batched(self.dataset, "__getitem__")
+        if read is None or collate is default_collate:
+            return read
+        return lambda indices: collate.after_collate(read(indices))
 
     # ---------------------------------------------------------------- sample by sample
 

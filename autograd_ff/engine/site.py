@@ -28,6 +28,7 @@ _LIBRARIES = (
     _NUMPY + os.sep,
     *(os.path.join(os.path.dirname(_NUMPY), name) + os.sep for name in ("scipy", "hypothesis")),
 )
+_EXAMPLES = os.path.join(_PACKAGE, "examples") + os.sep  # programs as users write them
 
 
 class Site(NamedTuple):
@@ -56,7 +57,7 @@ def _from_here(file: str) -> str:
 
 def in_package(code: CodeType) -> bool:
     """Whether the code belongs to autograd_ff itself (or to NumPy or SciPy), rather than to its user."""
-    return code.co_filename.startswith(_LIBRARIES)
+    return code.co_filename.startswith(_LIBRARIES) and not code.co_filename.startswith(_EXAMPLES)
 
 
 def resolve(code: CodeType, offset: int) -> Site:
@@ -99,10 +100,10 @@ def here() -> str:
     return at(calling_site())
 
 
-def warn(message: str) -> None:
-    """A UserWarning at the user's line that is running now, however many calls of this package lie between."""
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """A warning at the user's line that is running now, however many calls of this package lie between."""
     level = 1
     frame: FrameType | None = sys._getframe()
     while frame is not None and in_package(frame.f_code):
         level, frame = level + 1, frame.f_back
-    warnings.warn(message, stacklevel=level)
+    warnings.warn(message, category, stacklevel=level)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..engine import TensorCore, apply, condition, here, scope
+from ..engine import TensorCore, apply, condition, here, no_grad, scope, wrap
 from ..engine import index_add as add_at
 from ..engine.core_ops import write_index
 from ..engine.inplace import set_item
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .tensor import Tensor
 
 __all__ = [
-    "diag", "diag_embed", "diagonal", "gather", "index_add", "index_put", "index_select", "masked_fill",
+    "diag", "diag_embed", "diagonal", "embedding", "gather", "index_add", "index_put", "index_select", "masked_fill",
     "masked_select", "narrow", "nonzero", "one_hot", "scatter", "scatter_add", "select", "take", "take_along_dim",
     "trace", "tril", "triu",
 ]  # fmt: skip
@@ -173,6 +173,69 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     if not input.array.ndim:
         return apply(shaping.reshape, (input,), {"shape": ()})
     return apply(rules.take, (input,), {"index": (*(slice(None),) * axis, positions.reshape(-1))})
+
+
+def embedding(
+    input: Tensor, weight: Tensor, padding_idx: int | None = None, max_norm: float | None = None, norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False, sparse: bool = False,
+) -> Tensor:  # fmt: skip
+    """The rows of ``weight`` at the positions that ``input`` holds, in its shape.
+
+    Args:
+        input: whole numbers in [0, n), any shape.
+        weight: (n, d).
+        padding_idx: a row that gets no gradient; negative ones count from the end.
+        max_norm: rows that are looked up and have a larger norm are scaled down to it, in ``weight`` itself.
+        norm_type: the p of that norm.
+        scale_grad_by_freq: divide a row's gradient by how often it is looked up here.
+        sparse: without effect; PyTorch makes the gradient a sparse tensor.
+
+    Returns:
+        The shape of ``input`` and a last side d.
+
+    Raises:
+        DimensionError: a position out of range.
+        DtypeError: ``input`` is not of whole numbers.
+
+    >>> import autograd_ff as af
+    >>> from autograd_ff.nn import functional as F
+    >>> F.embedding(af.tensor([[2, 0]]), af.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])).tolist()
+    [[[5.0, 6.0], [1.0, 2.0]]]
+    """
+    positions = _index_array(input, "embedding")
+    if weight.array.ndim != 2:
+        raise ShapeError(f"embedding looks up rows of a matrix, not of a tensor of shape {weight.shape}.{here()}")
+    count = weight.array.shape[0]
+    if padding_idx is not None and not -count <= padding_idx < count:
+        raise DimensionError(f"embedding: padding_idx {padding_idx} is out of range for {count} rows.{here()}")
+    _check_index(weight, positions, 0, "embedding")
+    with scope("composite", "embedding", "embedding"):
+        if max_norm is not None:
+            _limit_rows(input, weight, np.unique(positions), max_norm, norm_type)
+        rows: Any = apply(rules.take, (weight,), {"index": positions})
+        if padding_idx is None and not scale_grad_by_freq:
+            return rows
+        fixed = rows.detach()
+        if padding_idx is not None:
+            trained = (input != padding_idx % count).unsqueeze(-1)
+            rows = apply(elementwise.where, (trained, rows, fixed))
+        if scale_grad_by_freq:
+            note_read(input, "embedding")
+            share = (1 / np.bincount(positions.reshape(-1), minlength=count))[positions].astype(weight.array.dtype)
+            rows = fixed + (rows - fixed) * share[..., None]  # the same values, with that part of the gradient
+        return rows
+
+
+def _limit_rows(input: Any, weight: Any, looked_up: np.ndarray, max_norm: float, norm_type: float) -> None:
+    """Scale the rows whose norm is larger down to it, in place."""
+    note_read(input, "embedding")
+    with no_grad():
+        chosen = weight.array[looked_up]
+        norms = np.linalg.norm(chosen, norm_type, axis=1)
+        large = norms > max_norm
+        if large.any():
+            scaled = chosen[large] * (max_norm / (norms[large] + 1e-7))[:, None].astype(chosen.dtype)
+            put_item(weight, looked_up[large], wrap(scaled))
 
 
 def take(input: Tensor, index: Tensor) -> Tensor:

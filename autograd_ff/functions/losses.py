@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..engine import TensorCore, apply, condition, here, scope, warn
+from ..engine import TensorCore, apply, condition, here, scope, warn, wrap
 from ..errors import DtypeError, ShapeError
 from ..kernels.cross_entropy import class_targets
 from ..kernels.cross_entropy import cross_entropy as kernel
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from .tensor import Tensor
 
 __all__ = [
-    "binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy", "huber_loss", "kl_div", "l1_loss",
-    "mse_loss", "nll_loss", "smooth_l1_loss",
+    "binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy", "gaussian_nll_loss", "huber_loss",
+    "kl_div", "l1_loss", "mse_loss", "nll_loss", "smooth_l1_loss",
 ]  # fmt: skip
 
 _INT64 = np.dtype(np.int64)
@@ -218,6 +218,85 @@ def huber_loss(
     with scope("composite", "huber_loss", "huber_loss"):
         loss = apply(losses.huber, (input, target), {"delta": delta, "scale": 1.0})
         return _reduced(_weighted(loss, weight, "huber_loss"), reduction)
+
+
+def gaussian_nll_loss(
+    input: Tensor, target: Tensor, var: Tensor | float, full: bool = False, eps: float = 1e-6, reduction: str = "mean",
+) -> Tensor:  # fmt: skip
+    """``(log(var) + (target - input)² / var) / 2``: the negative log-likelihood of a normal distribution.
+
+    With a variance that the network gives for each sample, it learns how uncertain its means are.
+
+    Args:
+        input: the means.
+        target: of the shape of ``input``.
+        var: the variances: of the shape of ``input``; or without its last side, or with one side of length 1 there, where
+            samples share one; or a number.
+        full: whether to add the constant ``log(2π) / 2``.
+        eps: a smaller variance counts as this one; its gradient is that at ``eps``, so it can grow again.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+
+    Raises:
+        ShapeError: shapes that do not fit, or a variance below 0.
+
+    Source: Nix and Weigend, 1994, "Estimating the Mean and Variance of the Target Probability Distribution".
+
+    >>> import autograd_ff as af
+    >>> from autograd_ff.functions.losses import gaussian_nll_loss
+    >>> mean, target = af.tensor([0.0, 2.0]), af.tensor([1.0, 2.0])
+    >>> gaussian_nll_loss(mean, target, af.tensor([1.0, 1.0]), reduction="none")
+    tensor([0.5, 0.0])
+    """
+    reduction = check_reduction(reduction, None, None)
+    _check_shapes("gaussian_nll_loss", input, target)
+    below = condition(_any_below_zero, var.array) if isinstance(var, TensorCore) else _any_below_zero(var)
+    if below:
+        raise ShapeError(
+            f"gaussian_nll_loss takes variances, and there is one below 0.{here()}\n"
+            "  Let the network give their logarithm: var = exp(output)."
+        )
+    with scope("composite", "gaussian_nll_loss", "gaussian_nll_loss"):
+        var = _variances(var, _shape(input))
+        if isinstance(var, TensorCore):
+            # The variance plus what it lacks to eps, which is a constant: the gradient passes.
+            values: Any = wrap(var.array)
+            lack = apply(elementwise.subtract, (apply(elementwise.maximum, (values, eps)), values))
+            var = apply(elementwise.add, (var, lack))
+            log = apply(elementwise.log, (var,))
+        else:
+            var = np.maximum(var, eps)
+            log = np.log(var)
+        error = apply(elementwise.square, (apply(elementwise.subtract, (input, target)),))
+        loss = apply(elementwise.add, (apply(elementwise.divide, (error, var)), log))
+        loss = apply(elementwise.multiply, (loss, 0.5))
+        if full:
+            loss = apply(elementwise.add, (loss, 0.5 * math.log(2 * math.pi)))
+        return _reduced(loss, reduction)
+
+
+def _any_below_zero(values: Any) -> bool:
+    return bool(np.any(np.less(values, 0)))
+
+
+def _variances(var: Any, shape: tuple[int, ...]) -> Any:
+    """Variances that broadcast to the means, as PyTorch lets them."""
+    if isinstance(var, (int, float)):
+        return float(var)
+    if not isinstance(var, TensorCore):
+        raise DtypeError(
+            f"the var of gaussian_nll_loss is a Tensor or a number, got {type(var).__name__}; use tensor(...).{here()}"
+        )
+    given = tuple(var.array.shape)
+    if given == shape:
+        return var
+    if given == shape[:-1]:
+        return apply(shaping.reshape, (var,), {"shape": (*given, 1)})
+    if len(given) == len(shape) and [one for one, side in zip(given, shape, strict=True) if one != side] == [1]:
+        return var
+    raise ShapeError(
+        f"gaussian_nll_loss of means {shape} needs variances of that shape, or of {shape[:-1]}, or of that shape with one "
+        f"side of length 1, got {given}{here()}"
+    )
 
 
 # ---------------------------------------------------------------- two classes

@@ -205,12 +205,14 @@ def batch_norm(
     training: bool = False,
     momentum: float = 0.1,
     eps: float = 1e-5,
+    *,
+    unbiased: bool = True,
 ) -> Tensor:
     """``(x - mean) / √(var + eps) * weight + bias``, with mean and variance of each channel over the batch.
 
     In training they are the batch's own, and the running ones, where given, are overwritten with
     ``(1 - momentum) * running + momentum * new``, the new variance being the unbiased one (n / (n - 1) of that which
-    normalises). Otherwise they are the running ones.
+    normalises) unless told otherwise. Outside of training they are the running ones.
 
     Args:
         input: (N, C, …).
@@ -221,6 +223,8 @@ def batch_norm(
         training: whether the batch's own statistics are used.
         momentum: the part of the new in the running statistics.
         eps: keeps the root from zero.
+        unbiased: whether the unbiased variance goes into the running one, as in PyTorch, or that which normalises, as in
+            Keras. Only the latter takes a single number a channel.
 
     Returns:
         The shape of ``input``.
@@ -256,7 +260,7 @@ def batch_norm(
         bias=bias,
     )
     if training:
-        return _with_batch_statistics(input, running_mean, running_var, weight, bias, momentum, eps)
+        return _with_batch_statistics(input, running_mean, running_var, weight, bias, momentum, eps, unbiased)
     if running_mean is None or running_var is None:
         raise ShapeError(f"batch_norm outside of training needs running_mean and running_var.{here()}")
     with scope("composite", "batch_norm", "batch_norm"):
@@ -276,10 +280,11 @@ def _with_batch_statistics(
     bias: Tensor | None,
     momentum: float,
     eps: float,
+    unbiased: bool,
 ) -> Tensor:
     shape = input.array.shape
     count = shape[0] * math.prod(shape[2:])
-    if count == 1:
+    if count == 1 and unbiased:
         raise ShapeError(
             f"batch_norm in training takes more than one number a channel, got an input of shape {shape}: one number "
             f"less its own mean is 0, whatever it was.{here()}\n  Use a larger batch (drop_last=True drops an incomplete "
@@ -293,8 +298,8 @@ def _with_batch_statistics(
                 # Those of float16 are of the float32 that it computes in.
                 wide = apply(cast, (input,), {"dtype": _F32}) if input.array.dtype == _F16 else input
                 mean, var = apply(by_batch.batch_statistics, (wide,))
-            unbiased = count / (count - 1)
-            for running, new, factor in ((running_mean, mean, 1.0), (running_var, var, unbiased)):
+            correction = count / (count - 1) if unbiased else 1.0
+            for running, new, factor in ((running_mean, mean, 1.0), (running_var, var, correction)):
                 if running is not None:
                     options = {"momentum": momentum, "factor": factor}
                     apply_raw(by_batch.update_running_statistic, (running.array, new.array), options)

@@ -16,9 +16,9 @@ import numpy as np
 from ..engine import NONDIFFERENTIABLE, POSITIVE, Call, Draw, kernel
 
 __all__ = [
-    "CHUNK_BYTES", "adam_update", "amsgrad_update", "flush_subnormals", "momentum_start", "momentum_update",
-    "rmsprop_centered_momentum_update", "rmsprop_centered_update", "rmsprop_momentum_update", "rmsprop_update",
-    "sgd_update",
+    "CHUNK_BYTES", "adagrad_update", "adam_update", "amsgrad_update", "flush_subnormals", "momentum_start",
+    "momentum_update", "rmsprop_centered_momentum_update", "rmsprop_centered_update", "rmsprop_momentum_update",
+    "rmsprop_update", "sgd_update",
 ]  # fmt: skip
 
 # Of each array at once: small enough for what an update touches to stay in a processor's second or third level cache,
@@ -371,7 +371,7 @@ def _rmsprop_centered_momentum(param, square_avg, grad_avg, momentum_buffer, scr
 
 def _any_rmsprop(
     param, square_avg, grad_avg, momentum_buffer, scratch, gradients, lr, alpha, eps, momentum=0.0, weight_decay=0.0,
-    maximize=False,
+    maximize=False, inside=False,
 ):  # fmt: skip
     keep, take, epsilon, rate, keep_buffer, penalty = scalars(
         param.dtype, alpha, 1 - alpha, eps, lr, momentum, weight_decay
@@ -386,7 +386,7 @@ def _any_rmsprop(
         np.multiply(v, keep, out=v)
         np.add(v, s, out=v)
         if grad_avg is None:
-            np.sqrt(v, out=s)
+            square = v
         else:
             mean = grad_avg[part]
             # mean + (1 - alpha) * (g - mean), the form that is exact where g equals the mean: v - mean² is a small
@@ -395,9 +395,13 @@ def _any_rmsprop(
             np.multiply(s, take, out=s)
             np.add(mean, s, out=mean)
             np.multiply(mean, mean, out=s)
-            np.subtract(v, s, out=s)
+            square = np.subtract(v, s, out=s)
+        if inside:
+            np.add(square, epsilon, out=s)
             np.sqrt(s, out=s)
-        np.add(s, epsilon, out=s)
+        else:
+            np.sqrt(square, out=s)
+            np.add(s, epsilon, out=s)
         np.divide(g, s, out=s)
         if momentum_buffer is not None:
             buffer = momentum_buffer[part]
@@ -414,11 +418,12 @@ def _rmsprop_kernel(name, forward, *buffers):
     """One of the four forms of the update: with or without the mean gradient, with or without momentum.
 
     v = alpha * v + (1 - alpha) * g²;  mean = alpha * mean + (1 - alpha) * g (centered; otherwise 0);
-    d = g / (sqrt(v - mean²) + eps);  param -= lr * d, or with momentum b = momentum * b + d;  param -= lr * b.
+    d = g / (sqrt(v - mean²) + eps), with `inside` g / sqrt(v - mean² + eps), which is TensorFlow's and Keras's;
+    param -= lr * d, or with momentum b = momentum * b + d;  param -= lr * b.
     Hinton 2012, lecture 6e; centered: Graves 2013.
     """
     moments = ("square_avg", *buffers)
-    params = {"lr": 1e-2, "alpha": 0.99, "eps": 1e-8, "weight_decay": 0.0, "maximize": False}
+    params = {"lr": 1e-2, "alpha": 0.99, "eps": 1e-8, "weight_decay": 0.0, "maximize": False, "inside": False}
     if "momentum_buffer" in buffers:
         params["momentum"] = 0.9
 
@@ -426,7 +431,7 @@ def _rmsprop_kernel(name, forward, *buffers):
         total, rest = _draw_gradient(draw)
         drawn = {"square_avg": draw.array((total,), POSITIVE) + 9.0}  # at least the square of any mean drawn
         drawn |= {buffer: draw.array((total,)) for buffer in buffers}
-        return Call((draw.array((total,)), *drawn.values(), *rest), {**params, **_draw_common(draw)})
+        return Call((draw.array((total,)), *drawn.values(), *rest), {**params, "inside": draw.boolean(), **_draw_common(draw)})
 
     return kernel(
         None,
@@ -445,6 +450,48 @@ rmsprop_centered_update = _rmsprop_kernel("rmsprop_centered_update", _rmsprop_ce
 rmsprop_momentum_update = _rmsprop_kernel("rmsprop_momentum_update", _rmsprop_momentum, "momentum_buffer")
 rmsprop_centered_momentum_update = _rmsprop_kernel(
     "rmsprop_centered_momentum_update", _rmsprop_centered_momentum, "grad_avg", "momentum_buffer"
+)
+
+
+# ---------------------------------------------------------------- Adagrad
+
+
+def _adagrad(param, total, scratch, *gradients, lr, eps, initial=0.0, weight_decay=0.0, maximize=False):
+    rate, epsilon, start, penalty = scalars(param.dtype, lr, eps, initial, weight_decay)
+    penalty = penalty if weight_decay else None
+    for part, pieces in walk(len(param), scratch.shape[1], gradients):
+        p, v = param[part], total[part]
+        s, spare = scratch[:, : len(p)]
+        g = joined(pieces, p, spare, s, penalty, maximize)
+        np.multiply(g, g, out=s)
+        if initial:
+            np.add(v, start, out=v)
+        np.add(v, s, out=v)
+        np.sqrt(v, out=s)
+        np.add(s, epsilon, out=s)
+        np.divide(g, s, out=s)
+        np.multiply(s, rate, out=s)
+        np.subtract(p, s, out=p)
+    return param
+
+
+def _draw_adagrad(draw: Draw) -> Call:
+    total, rest = _draw_gradient(draw)
+    params = {"eps": 1e-10, "initial": draw.choice([0.0, 0.1]), **_draw_common(draw)}
+    return Call((draw.array((total,)), draw.array((total,), POSITIVE), *rest), params)
+
+
+# s = s + initial + g²;  param -= lr * g / (sqrt(s) + eps). Duchi, Hazan & Singer 2011; `initial` is what the sum starts
+# as, which the first step adds to it.
+adagrad_update = kernel(
+    None,
+    NONDIFFERENTIABLE,
+    name="adagrad_update",
+    forward=_adagrad,
+    inputs=("param", "sum", "scratch", "gradient"),
+    mutates=("param", "sum", "scratch"),
+    params={"lr": 1e-2, "eps": 1e-10, "initial": 0.0, "weight_decay": 0.0, "maximize": False},
+    domain=_draw_adagrad,
 )
 
 

@@ -28,12 +28,13 @@ from ..functions.activations import (
     tanhshrink,
     threshold,
 )
-from ..functions.indexing import one_hot
+from ..functions.indexing import embedding, one_hot
 from ..functions.linalg import linear
 from ..functions.losses import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
     cross_entropy,
+    gaussian_nll_loss,
     huber_loss,
     kl_div,
     l1_loss,
@@ -49,8 +50,8 @@ from ..functions.tensor import Tensor
 
 __all__ = [
     "batch_norm", "bilinear", "binary_cross_entropy", "binary_cross_entropy_with_logits", "celu", "cross_entropy",
-    "dropout", "elu", "flatten", "gelu", "glu", "group_norm", "hardsigmoid", "hardswish", "hardtanh", "huber_loss",
-    "kl_div", "l1_loss", "layer_norm", "leaky_relu", "linear", "log_softmax", "logsigmoid", "mish", "mse_loss",
+    "dropout", "elu", "embedding", "flatten", "gaussian_nll_loss", "gelu", "glu", "group_norm", "hardsigmoid", "hardswish", "hardtanh",
+    "huber_loss", "kl_div", "l1_loss", "layer_norm", "leaky_relu", "linear", "log_softmax", "logsigmoid", "mish", "mse_loss",
     "nll_loss", "one_hot", "pad", "relu", "relu6", "rms_norm", "selu", "sigmoid", "silu", "smooth_l1_loss",
     "softmax", "softmin", "softplus", "softsign", "tanh", "tanhshrink", "threshold", "unflatten",
 ]  # fmt: skip

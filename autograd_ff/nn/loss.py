@@ -14,8 +14,8 @@ from . import functional as F
 from .module import Module
 
 __all__ = [
-    "BCELoss", "BCEWithLogitsLoss", "CrossEntropyLoss", "HuberLoss", "KLDivLoss", "L1Loss", "MSELoss", "NLLLoss",
-    "SmoothL1Loss",
+    "BCELoss", "BCEWithLogitsLoss", "CrossEntropyLoss", "GaussianNLLLoss", "HuberLoss", "KLDivLoss", "L1Loss", "MSELoss",
+    "NLLLoss", "SmoothL1Loss",
 ]  # fmt: skip
 
 
@@ -95,6 +95,30 @@ class HuberLoss(_Loss):
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.huber_loss(input, target, reduction=self.reduction, delta=self.delta)
+
+
+class GaussianNLLLoss(_Loss):
+    """(log var + (target - input)² / var) / 2, averaged: for a network that gives a mean and a variance.
+
+    Args:
+        full: whether to add the constant log(2π) / 2.
+        eps: a smaller variance counts as this one.
+
+    Input and target have the same shape; `functional.gaussian_nll_loss` says which variances fit it. Source: Nix and
+    Weigend 1994.
+
+    >>> import autograd_ff as af
+    >>> af.nn.GaussianNLLLoss()(af.tensor([1.0, 2.0]), af.tensor([1.0, 4.0]), var=af.ones(2))
+    tensor(1.)
+    """
+
+    def __init__(self, *, full: bool = False, eps: float = 1e-6, reduction: str = "mean") -> None:
+        super().__init__(reduction=reduction)
+        self.full = full
+        self.eps = eps
+
+    def forward(self, input: Tensor, target: Tensor, var: Tensor | float) -> Tensor:
+        return F.gaussian_nll_loss(input, target, var, full=self.full, eps=self.eps, reduction=self.reduction)
 
 
 class BCELoss(_WeightedLoss):

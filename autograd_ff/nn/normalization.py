@@ -204,12 +204,14 @@ class BatchNorm1d(_Affine):
         track_running_stats: whether running statistics are kept; without, evaluation uses the batch's too.
         dtype: of the parameters and running statistics; the default dtype if None.
         bias: whether there is a bias.
+        unbiased: whether the running variance is that of the unbiased variances, as in PyTorch, or of those that
+            normalise, as in Keras.
 
     Attributes:
         weight: (num_features,), ones at first; None without affine.
         bias: (num_features,), zeros at first; None without.
         running_mean: (num_features,), zeros at first.
-        running_var: (num_features,), ones at first; the mean of the batches' unbiased variances.
+        running_var: (num_features,), ones at first; the mean of the batches' variances.
         num_batches_tracked: how many batches were seen in training.
 
     >>> import autograd_ff as af
@@ -237,6 +239,7 @@ class BatchNorm1d(_Affine):
         dtype: Any = None,
         *,
         bias: bool = True,
+        unbiased: bool = True,
     ) -> None:
         super().__init__()
         _count(num_features=num_features)
@@ -245,6 +248,7 @@ class BatchNorm1d(_Affine):
         self.momentum = momentum
         self.affine = affine
         self.track_running_stats = track_running_stats
+        self.unbiased = unbiased
         buffers: dict[str, Tensor | None] = dict.fromkeys(("running_mean", "running_var", "num_batches_tracked"))
         if track_running_stats:
             kind = get_default_dtype() if dtype is None else as_dtype(dtype)
@@ -282,7 +286,8 @@ class BatchNorm1d(_Affine):
         if momentum is None:  # 1/n of the n-th batch makes the plain mean over all
             momentum = 0.0 if tracked is None else 1 / (tracked.item() + 1)
         mean, var = (self.running_mean, self.running_var) if keep or not use_batch else (None, None)
-        out = F.batch_norm(input, mean, var, self.weight, self.bias, use_batch, momentum, self.eps)
+        options = {"momentum": momentum, "eps": self.eps, "unbiased": self.unbiased}
+        out = F.batch_norm(input, mean, var, self.weight, self.bias, use_batch, **options)
         if tracked is not None:
             with no_grad():
                 tracked.add_(1)

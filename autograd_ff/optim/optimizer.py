@@ -35,7 +35,7 @@ class Optimizer:
         defaults: the options of groups that do not name them.
 
     An optimizer of your own derives from this class, keeps what it likes in ``self.state[p]`` and writes `step`, as
-    in PyTorch. `SGD`, `Adam`, `AdamW` and `RMSprop` derive from `FlatOptimizer`.
+    in PyTorch. `SGD`, `Adagrad`, `Adam`, `AdamW` and `RMSprop` derive from `FlatOptimizer`.
 
     Raises:
         OptimizerError (a ValueError and a TypeError): no parameters, a parameter that is not a leaf, not a Tensor, or in

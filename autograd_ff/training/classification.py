@@ -1,25 +1,28 @@
-"""Training a feedforward classifier on images: the network, the loop over an epoch, and checkpoints."""
+"""The classifier that the command line trains: its network, its recipe, and its settings in each checkpoint."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-import numpy as np
-
 from .. import nn, optim
-from ..data import DataLoader, transforms
-from ..engine import here, no_grad
+from ..data import transforms
+from ..engine import here
 from ..errors import AutogradError, FileFormatError
-from ..functions import Tensor
 from ..functions.random import manual_seed
-from ..serialization import load, save
+from .callback import Callback
+from .callbacks import LearningRateScheduler
+from .history import History
 from .settings import ACTIVATIONS, DATASETS, OPTIMIZERS, Settings
+from .trainer import Trainer, read_checkpoint
 
 __all__ = ["Classification", "evaluate", "feedforward"]
+
+# Bit for bit what the step does without being compiled: so is a training that was interrupted and resumed.
+EXACT = {"fast": False, "threads": False}
 
 
 def feedforward(inputs: int, layers: tuple[int, ...], outputs: int, activation: type[nn.Module]) -> nn.Sequential:
@@ -51,30 +54,18 @@ def evaluate(model: nn.Module, data: Any, batch_size: int = 1000) -> float:
     >>> evaluate(af.nn.Identity(), TensorDataset(af.eye(4), af.tensor([0, 1, 2, 0])))
     0.75
     """
-    was_training = model.training
-    model.eval()
-    right = 0
-    with no_grad():
-        for images, labels in DataLoader(data, batch_size):
-            right += count_right(model(images), labels)
-    model.train(was_training)
-    return right / len(data)
+    trainer = Trainer(model, nn.CrossEntropyLoss(), metrics=["accuracy"])
+    return trainer.evaluate(data, batch_size=batch_size)["accuracy"]
 
 
-def count_right(outputs: Tensor, labels: Tensor) -> int:
-    return int(np.count_nonzero(outputs.array.argmax(axis=1) == labels.array))
+class Classification(Trainer):
+    """The trainer of one run: data, network, optimizer and schedule as its settings say.
 
-
-class Classification:
-    """One run: data, network, optimizer and schedule, the position in the training, and the history of its epochs.
-
-    Seeds the default generator, from which the initial weights are drawn.
+    Seeds the default generator, from which the initial weights and the order of the samples are drawn.
 
     >>> run = Classification(Settings(epochs=2))
-    >>> losses = run.train_epoch()
-    >>> first = next(losses)
-    >>> run.epoch, run.batch, run.finished
-    (0, 1, False)
+    >>> run.widths, run.finished
+    ((784, 128, 128, 10), False)
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -83,23 +74,11 @@ class Classification:
         place = {} if settings.root is None else {"root": settings.root}
         self.train_data = source(train=True, transform=transforms.ToTensor(), **place)
         self.test_data = source(train=False, transform=transforms.ToTensor(), **place)
-        self.batches = math.ceil(len(self.train_data) / settings.batch_size)  # of an epoch
         pixels = math.prod(self.train_data[0][0].shape)
         manual_seed(settings.seed)
-        self.model = feedforward(
-            pixels, settings.layers, len(self.train_data.classes), ACTIVATIONS[settings.activation]
-        )
-        self.criterion = nn.CrossEntropyLoss()
-        self.optimizer = OPTIMIZERS[settings.optimizer](self.model.parameters(), lr=settings.learning_rate)
-        self.scheduler: optim.lr_scheduler.LRScheduler | None = None
-        if settings.recipe == "one-cycle":
-            self.scheduler = optim.lr_scheduler.OneCycleLR(
-                self.optimizer, max_lr=settings.learning_rate, total_steps=settings.epochs * self.batches
-            )
-        self.epoch = 0  # epochs completed
-        self.batch = 0  # batches of the current epoch completed
-        self.loss_sum, self.right = 0.0, 0  # over the samples of the current epoch
-        self.history: list[dict[str, float]] = []
+        model = feedforward(pixels, settings.layers, len(self.train_data.classes), ACTIVATIONS[settings.activation])
+        optimizer = OPTIMIZERS[settings.optimizer](model.parameters(), lr=settings.learning_rate)
+        super().__init__(model, nn.CrossEntropyLoss(), optimizer, metrics=["accuracy"])
 
     @property
     def finished(self) -> bool:
@@ -108,77 +87,45 @@ class Classification:
     @property
     def widths(self) -> tuple[int, ...]:
         """Of all layers: the pixels of an image, the hidden layers, the classes."""
-        layers = [layer for layer in self.model if isinstance(layer, nn.Linear)]
+        layers = [layer for layer in self.model if isinstance(layer, nn.Linear)]  # type: ignore[attr-defined]
         return (layers[0].in_features, *(layer.out_features for layer in layers))
 
-    def train_epoch(self) -> Iterator[float]:
-        """Train to the end of the current epoch, yielding the loss of each batch.
-
-        Between two losses the run may be saved, and the loop left. The order of the samples depends on the seed and the
-        epoch alone, so that a run resumed in the middle of an epoch sees just the batches that are left.
-
-        Raises:
-            AutogradError: the loss is no longer finite. Weights and optimizer are as they were before that batch.
-        """
-        order = np.random.default_rng((self.settings.seed, self.epoch))
-        loader = DataLoader(self.train_data, self.settings.batch_size, shuffle=True, generator=order)
-        done = self.batch
-        self.model.train()
-        for position, (images, labels) in enumerate(loader):
-            if position >= done:
-                yield self._step(images, labels)
-        samples = len(self.train_data)
-        self.epoch += 1
-        self.history.append(
-            {
-                "epoch": self.epoch,
-                "loss": self.loss_sum / samples,
-                "train_accuracy": self.right / samples,
-                "test_accuracy": evaluate(self.model, self.test_data),
-            }
-        )
-        self.batch, self.loss_sum, self.right = 0, 0.0, 0
-
-    def _step(self, images: Tensor, labels: Tensor) -> float:
-        self.optimizer.zero_grad()
-        outputs = self.model(images)
-        loss = self.criterion(outputs, labels)
-        value: float = loss.item()
-        if not math.isfinite(value):
-            raise AutogradError(
-                f"the loss became {value} in epoch {self.epoch + 1}, batch {self.batch + 1}, with a learning rate of "
-                f"{self.optimizer.param_groups[0]['lr']:.3g}: the training diverged.{here()}\n"
-                "  Try a smaller learning rate (lr); autograd_ff.autograd.detect_anomaly() names the operation that did it."
+    def train(self, callbacks: Iterable[Callback] = (), **options: Any) -> History:
+        """Train to the end, with the test data evaluated after each epoch; ``options`` go to `fit`."""
+        settings = self.settings
+        schedule: list[Callback] = []
+        if settings.recipe == "one-cycle":
+            batches = math.ceil(len(self.train_data) / settings.batch_size)
+            cycle = optim.lr_scheduler.OneCycleLR(
+                self.optimizer, max_lr=settings.learning_rate, total_steps=settings.epochs * batches
             )
-        loss.backward()
-        self.optimizer.step()
-        if self.scheduler is not None:
-            self.scheduler.step()
-        self.batch += 1
-        self.loss_sum += value * len(labels)
-        self.right += count_right(outputs, labels)
-        return value
-
-    def save(self, path: str) -> None:
-        """Write a checkpoint from which `resume` goes on as if nothing had happened."""
-        save(
-            {
-                "settings": {**dataclasses.asdict(self.settings), "layers": list(self.settings.layers)},
-                "model": self.model.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "scheduler": None if self.scheduler is None else self.scheduler.state_dict(),
-                "epoch": self.epoch,
-                "batch": self.batch,
-                "loss_sum": self.loss_sum,
-                "right": self.right,
-                "history": self.history,
-            },
-            path,
+            schedule.append(LearningRateScheduler(cycle, every="batch"))
+        return self.fit(
+            self.train_data,
+            epochs=settings.epochs,
+            batch_size=settings.batch_size,
+            validation_data=self.test_data,
+            validation_batch_size=1000,
+            callbacks=[*schedule, *callbacks],
+            compile=EXACT,
+            **options,
         )
+
+    def rows(self) -> list[dict[str, float]]:
+        """A dict for each epoch, counted from 1, by names that say on which data a number was taken."""
+        names = {"loss": "loss", "accuracy": "train_accuracy", "val_loss": "test_loss", "val_accuracy": "test_accuracy"}
+        return [
+            {"epoch": row["epoch"] + 1, **{name: row[key] for key, name in names.items()}}
+            for row in self.history.rows()
+        ]
+
+    def state_dict(self) -> dict[str, Any]:
+        settings = {**dataclasses.asdict(self.settings), "layers": list(self.settings.layers)}
+        return {"settings": settings, **super().state_dict()}
 
     @classmethod
-    def resume(cls, path: str, root: str | None = None) -> Classification:
-        """The run that a checkpoint was written by, at the place where it was.
+    def of_checkpoint(cls, path: str, root: str | None = None) -> tuple[Classification, Mapping[str, Any]]:
+        """A run with the settings of a checkpoint, and the state in it: ``run.train(resume=state)`` goes on.
 
         Args:
             path: of the checkpoint.
@@ -188,20 +135,15 @@ class Classification:
             FileFormatError: the file is damaged, or no checkpoint of a run.
             OSError: the checkpoint, or the dataset, cannot be read.
         """
-        checkpoint = load(path)
+        state = read_checkpoint(path)
         try:
-            settings = {**checkpoint["settings"], "layers": tuple(checkpoint["settings"]["layers"])}
+            settings = {**state["settings"], "layers": tuple(state["settings"]["layers"])}
             if root is not None:
                 settings["root"] = root
             run = cls(Settings(**settings))
-            run.model.load_state_dict(checkpoint["model"])
-            run.optimizer.load_state_dict(checkpoint["optimizer"])
-            if run.scheduler is not None:
-                run.scheduler.load_state_dict(checkpoint["scheduler"])
-            for name in ("epoch", "batch", "loss_sum", "right", "history"):
-                setattr(run, name, checkpoint[name])
+            run.epoch, run.batch = state["epoch"], state["batch"]
         except AutogradError:
             raise
         except (LookupError, TypeError, ValueError) as error:
             raise FileFormatError(f"{path} is no checkpoint of a training run: {error!r}{here()}") from error
-        return run
+        return run, state

@@ -14,4 +14,4 @@ from .trained import run
 def draw(path: str) -> None:
     session, _ = run()
     labels = {"train_accuracy": "training, during the epoch"}
-    visualize.plot_history(session.history, path, "MNIST", labels=labels)
+    visualize.plot_history(session.rows(), path, "MNIST", labels=labels)

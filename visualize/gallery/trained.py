@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import itertools
 
-from autograd_ff.training import Classification, Settings
+from autograd_ff.training import Classification, LambdaCallback, Settings
 from visualize.charts.histograms import HistogramRecorder
 
 _BETWEEN = 430  # steps between two snapshots
@@ -17,11 +18,13 @@ def run() -> tuple[Classification, HistogramRecorder]:
     """The finished run, and histograms of its weights and gradients."""
     session = Classification(Settings())
     recorder = HistogramRecorder(session.model)
-    step = 0
-    while not session.finished:
-        for _ in session.train_epoch():
-            if step % _BETWEEN == 0:
-                recorder.record(step)
-            step += 1
+    steps = itertools.count()
+
+    def look(batch: int, logs: object) -> None:
+        step = next(steps)
+        if step % _BETWEEN == 0:
+            recorder.record(step)
+
+    session.train([LambdaCallback(on_train_batch_end=look)], verbose=0)
     session.model.eval()
     return session, recorder

@@ -29,10 +29,11 @@ UPDATES = {
     "rmsprop_centered_update": ("param", "square_avg", "grad_avg"),
     "rmsprop_momentum_update": ("param", "square_avg", "momentum_buffer"),
     "rmsprop_centered_momentum_update": ("param", "square_avg", "grad_avg", "momentum_buffer"),
+    "adagrad_update": ("param", "sum"),
 }
 DEFAULTS = {
     "lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "decay": 0.0, "weight_decay": 0.0, "maximize": False, "step": 1,
-    "momentum": 0.9, "dampening": 0.0, "nesterov": False, "alpha": 0.99,
+    "momentum": 0.9, "dampening": 0.0, "nesterov": False, "alpha": 0.99, "initial": 0.0,
 }  # fmt: skip
 
 
@@ -49,6 +50,7 @@ def is_supported(step: Step) -> bool:
         and all(one.dtype == dtype for one in (*flat, *gradients))
         and all(one.shape == (size,) and one.strides == (dtype.itemsize,) for one in flat)
         and not any(isinstance(step.params.get(key), (Runtime, Operand)) for key in ("maximize", "nesterov"))
+        and not step.params.get("inside")  # RMSprop with eps inside of the root, as in Keras
         and all(isinstance(one, (bool, int, float, Runtime)) for one in step.params.values())
     )
 
@@ -179,6 +181,15 @@ def _rmsprop(u: _Update, g: str, p: str, v: str, mean: str = "", buffer: str = "
     return [one for one in (p, v, mean, buffer) if one]
 
 
+def _adagrad(u: _Update, g: str, p: str, v: str) -> list[str]:
+    g = u.gradient(g, p)
+    if u.given("initial"):
+        v = u.let(f"{v} + {u.scalar('initial')}")
+    v = u.let(f"{v} + {g} * {g}")
+    step = u.let(f"{g} / ({u.let(f'np.sqrt({v})')} + {u.scalar('eps')})")
+    return [u.let(f"{p} - {u.scalar('lr')} * {step}"), v]
+
+
 _FORMULAS: dict[str, Callable[..., list[str]]] = {
     "sgd_update": _sgd,
     "momentum_start": _momentum_start,
@@ -189,4 +200,5 @@ _FORMULAS: dict[str, Callable[..., list[str]]] = {
     "rmsprop_centered_update": _rmsprop,
     "rmsprop_momentum_update": lambda u, g, p, v, buffer: _rmsprop(u, g, p, v, "", buffer),
     "rmsprop_centered_momentum_update": _rmsprop,
+    "adagrad_update": _adagrad,
 }

@@ -1,0 +1,37 @@
+"""Keras's face: the same names and arguments over `autograd_ff.nn`, `autograd_ff.optim` and `autograd_ff.training`.
+
+from autograd_ff import keras
+
+(x_train, y_train), (x_test, y_test) = keras.datasets.mnist.load_data()
+model = keras.Sequential([
+    keras.layers.Flatten(),
+    keras.layers.Dense(128, activation="relu"),
+    keras.layers.Dense(10, activation="softmax"),
+])
+model.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+model.fit(x_train / 255.0, y_train, epochs=5)
+model.evaluate(x_test / 255.0, y_test)
+"""
+
+from . import (
+    activations,
+    backend,
+    callbacks,
+    datasets,
+    initializers,
+    layers,
+    losses,
+    metrics,
+    models,
+    optimizers,
+    regularizers,
+    saving,
+    utils,
+)
+from .layers import Input, KerasTensor, Layer
+from .models import Model, Sequential
+
+__all__ = [
+    "Input", "KerasTensor", "Layer", "Model", "Sequential", "activations", "backend", "callbacks", "datasets",
+    "initializers", "layers", "losses", "metrics", "models", "optimizers", "regularizers", "saving", "utils",
+]  # fmt: skip

@@ -1,0 +1,408 @@
+"""From whatever a user trains on to batches of (inputs, targets, weights)."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..data import DataLoader, Subset, TensorDataset
+from ..data.sampler import check_batch_size
+from ..engine import TensorCore, get_default_dtype, here, warn, wrap
+from ..errors import AutogradError, DtypeError, ShapeError
+from .randomness import Randomness
+
+__all__ = ["Batch", "Batches", "batches_of", "split_off"]
+
+SPLITS = ("last", "shuffled", "stratified")
+
+
+class Batch(NamedTuple):
+    """One batch: what the model is given, what it should give, and what each sample counts."""
+
+    inputs: Any  # a Tensor; a tuple or dict of them for a model with several arguments
+    targets: Any = None
+    weights: Any = None  # None, or a Tensor with a number for each sample
+
+    @property
+    def size(self) -> int:
+        """The number of samples."""
+        first = next(iter(leaves(self.inputs)), None)
+        if first is None or not first.shape:
+            raise ShapeError(
+                f"a batch has its samples along the first dimension of its inputs, got {self.inputs!r}{here()}"
+            )
+        return int(first.shape[0])
+
+
+class Batches:
+    """The batches of an epoch, as often as there are epochs.
+
+    Args:
+        source: gives an iterable with the batches of one epoch at each call.
+        count: batches of an epoch, or None where nobody knows.
+        generators: of random numbers, besides the default one, that decide the order.
+        once: the source is one pass that cannot be begun again.
+    """
+
+    def __init__(
+        self,
+        source: Callable[[], Iterable[Any]],
+        count: int | None = None,
+        *,
+        unpack: Callable[[Any], Batch] | None = None,
+        generators: Sequence[Any] = (),
+        once: bool = False,
+    ) -> None:
+        self._source = source
+        self._unpack = unpack or unpacked
+        self._once = once
+        self._pending: list[Any] = []  # read ahead of a pass that cannot be begun again
+        self._pass: Iterator[Any] | None = None
+        self.count = count
+        self.randomness = Randomness(generators)
+
+    def epoch(self) -> Iterator[Batch]:
+        """The batches of the next epoch. The order is drawn here and now."""
+        return map(self._unpack, iter(self._source()) if not self._once else self._going_on())
+
+    def _going_on(self) -> Iterator[Any]:
+        if self._pass is None:
+            self._pass = iter(self._source())
+        while self._pending:
+            yield self._pending.pop(0)
+        yield from self._pass
+
+    def first(self) -> Batch | None:
+        """The first batch of the next epoch, which will have it all the same; None where there is none."""
+        if self._once:
+            for batch in itertools.islice(self._going_on(), 1):
+                self._pending.insert(0, batch)
+                return self._unpack(batch)
+            return None
+        state = self.randomness.state()
+        try:
+            return next(self.epoch(), None)
+        finally:
+            self.randomness.restore(state)
+
+
+# ---------------------------------------------------------------- arrays, datasets, loaders, iterables
+
+
+def batches_of(
+    data: Any,
+    targets: Any = None,
+    weights: Any = None,
+    *,
+    batch_size: int | None = None,
+    otherwise: int | None = None,
+    shuffle: bool = False,
+    inputs_only: bool = False,
+) -> Batches:
+    """The batches of what a user gave.
+
+    Args:
+        data: arrays or Tensors; ``(inputs, targets)`` or ``(inputs, targets, weights)`` of them, where ``inputs`` may be
+            a tuple or a dict of arrays; a Dataset, a DataLoader, an iterable of batches, or a function that makes one.
+        targets, weights: where they are not part of ``data``.
+        batch_size: samples in a batch; of what comes in batches already it cannot be given.
+        otherwise: samples in a batch where none is given, instead of 32.
+        shuffle: draw a new order each epoch.
+        inputs_only: a tuple holds several inputs, and no targets.
+    """
+    if isinstance(data, Batches):
+        return data
+    if targets is None and not inputs_only:
+        data, targets, weights = _parts(data, weights)
+    if _holds_arrays(data):
+        return _of_arrays(
+            data, targets, weights, check_size(batch_size if batch_size is not None else otherwise), shuffle
+        )
+    for name, given in (("targets", targets), ("sample_weight", weights)):
+        if given is not None:
+            raise DtypeError(f"{type(data).__name__} brings its own targets and weights; leave {name} away.{here()}")
+    if isinstance(data, DataLoader):
+        _comes_in_batches(data, batch_size)
+        generators = [data.generator, getattr(data.sampler, "generator", None)]
+        return Batches(lambda: data, _length(data), generators=generators)
+    if hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, (list, tuple, str, Mapping)):
+        loader = DataLoader(data, check_size(batch_size if batch_size is not None else otherwise), shuffle=shuffle)
+        return Batches(lambda: loader, len(loader))
+    if hasattr(data, "__iter__"):
+        _comes_in_batches(data, batch_size)
+        return Batches(lambda: data, _length(data), once=iter(data) is data)
+    if callable(data):
+        _comes_in_batches(data, batch_size)
+        return Batches(data)
+    raise DtypeError(
+        f"data are arrays, Tensors, a Dataset, a DataLoader, an iterable of batches or a function that makes one; got "
+        f"{type(data).__name__}.{here()}"
+    )
+
+
+def _parts(data: Any, weights: Any) -> tuple[Any, Any, Any]:
+    """``(inputs, targets)`` or ``(inputs, targets, weights)`` taken apart; a list of batches is none of these."""
+    if (
+        isinstance(data, (tuple, list))
+        and 2 <= len(data) <= 3
+        and not _is_numbers(data)
+        and all(map(_holds_arrays, data))
+    ):
+        batches = isinstance(data, list) and all(
+            isinstance(one, (tuple, list)) and not _is_numbers(one) for one in data
+        )
+        if not batches:
+            inputs, targets, *rest = data
+            return inputs, targets, rest[0] if rest else weights
+    return data, None, weights
+
+
+def check_size(batch_size: int | None) -> int:
+    if batch_size is None:
+        return 32
+    check_batch_size(batch_size)
+    return batch_size
+
+
+def _comes_in_batches(data: Any, batch_size: int | None) -> None:
+    if batch_size is not None:
+        raise ShapeError(
+            f"{type(data).__name__} decides the batches itself, so batch_size={batch_size} has no meaning; leave it away"
+            f".{here()}"
+        )
+
+
+def _length(data: Any) -> int | None:
+    try:
+        return len(data)
+    except (TypeError, AttributeError, NotImplementedError):
+        return None
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, (TensorCore, np.ndarray))
+
+
+def _holds_arrays(value: Any) -> bool:
+    """Whether it is an array, or a tuple, list or dict of them, or numbers in lists."""
+    if isinstance(value, Mapping):
+        return bool(value) and all(map(_is_array, value.values()))
+    if isinstance(value, (tuple, list)):
+        return bool(value) and (all(map(_is_array, value)) or _is_numbers(value))
+    return _is_array(value) or hasattr(value, "to_numpy")
+
+
+def _is_numbers(value: Any) -> bool:
+    first = value
+    while isinstance(first, (list, tuple)) and first:
+        first = first[0]
+    return isinstance(first, (bool, int, float, np.generic))
+
+
+def as_tensor(value: Any, what: str) -> Any:
+    """An array as a Tensor on its memory. NumPy's float64 becomes the default dtype: it is what NumPy makes of any number."""
+    if isinstance(value, TensorCore):
+        return value
+    if hasattr(value, "to_numpy"):  # a DataFrame or a Series
+        value = value.to_numpy()
+    if isinstance(value, (list, tuple)):
+        try:
+            value = np.asarray(value)
+        except ValueError as error:
+            raise ShapeError(f"{what} are lists of different lengths: {error}{here()}") from None
+    if value.dtype.kind not in "biuf":
+        raise DtypeError(f"{what} are an array of {value.dtype}; only numbers can be trained on.{here()}")
+    if value.dtype == np.float64:
+        value = value.astype(get_default_dtype())
+    return wrap(value)
+
+
+def leaves(inputs: Any) -> list[Any]:
+    """The arrays of ``inputs``."""
+    if isinstance(inputs, Mapping):
+        return list(inputs.values())
+    return list(inputs) if isinstance(inputs, (tuple, list)) else [inputs]
+
+
+def rebuilt(inputs: Any, arrays: Sequence[Any]) -> Any:
+    """A structure like ``inputs`` of other arrays."""
+    if isinstance(inputs, Mapping):
+        return dict(zip(inputs, arrays, strict=True))
+    return tuple(arrays) if isinstance(inputs, (tuple, list)) else arrays[0]
+
+
+def _of_arrays(inputs: Any, targets: Any, weights: Any, batch_size: int, shuffle: bool) -> Batches:
+    if isinstance(inputs, (tuple, list)) and _is_numbers(inputs):
+        inputs = np.asarray(inputs)
+    columns = [as_tensor(array, "inputs") for array in leaves(inputs)]
+    several = len(columns)
+    if targets is not None:
+        columns.append(as_tensor(targets, "targets"))
+    if weights is not None:
+        columns.append(as_tensor(weights, "sample_weight"))
+    lengths = [column.shape[0] if column.shape else None for column in columns]
+    if None in lengths or len(set(lengths)) > 1:
+        names = [*("inputs" for _ in range(several)), *(["targets"] if targets is not None else []), "sample_weight"]
+        shown = ", ".join(f"{name} {tuple(column.shape)}" for name, column in zip(names, columns, strict=False))
+        raise ShapeError(f"inputs, targets and weights need the same number of samples, got {shown}.{here()}")
+    if not lengths[0]:
+        raise ShapeError(f"there are no samples: the inputs have shape {tuple(columns[0].shape)}.{here()}")
+    loader = DataLoader(TensorDataset(*columns), batch_size, shuffle=shuffle)
+
+    def unpack(batch: list[Any]) -> Batch:
+        rest = batch[several:]
+        return Batch(
+            rebuilt(inputs, batch[:several]),
+            rest.pop(0) if targets is not None else None,
+            rest.pop(0) if weights is not None else None,
+        )
+
+    return Batches(lambda: loader, len(loader), unpack=unpack)
+
+
+def unpacked(batch: Any) -> Batch:
+    """What a loader or an iterable gave, as a `Batch`."""
+    if isinstance(batch, Batch):
+        return batch
+    if _is_array(batch) or isinstance(batch, Mapping):
+        return Batch(_tensors(batch))
+    if isinstance(batch, (tuple, list)) and 1 <= len(batch) <= 3:
+        inputs, *rest = batch
+        return Batch(_tensors(inputs), *map(_tensors, rest))
+    size = f" of length {len(batch)}" if isinstance(batch, (tuple, list)) else ""
+    raise DtypeError(
+        f"a batch is (inputs, targets) or (inputs, targets, weights), got {type(batch).__name__}{size}.{here()}\n"
+        "  Several inputs go into a tuple: ((first, second), targets)."
+    )
+
+
+def _tensors(value: Any) -> Any:
+    if value is None or isinstance(value, TensorCore):
+        return value
+    if isinstance(value, (tuple, list, Mapping)) and not _is_numbers(value):
+        return rebuilt(value, [_tensors(one) for one in leaves(value)])
+    return as_tensor(np.asarray(value) if not hasattr(value, "to_numpy") else value, "a batch")
+
+
+# ---------------------------------------------------------------- holding samples back for validation
+
+
+def split_off(
+    data: Any, targets: Any, weights: Any, fraction: float, how: str = "last", seed: int = 0
+) -> tuple[tuple[Any, Any, Any], tuple[Any, Any, Any]]:
+    """Training and validation parts of arrays or of a Dataset, each as (data, targets, weights).
+
+    Args:
+        fraction: of the samples that are held back, between 0 and 1.
+        how: ``"last"``, the last rows as they stand; ``"shuffled"``, at random; ``"stratified"``, at random with the same
+            share of each class on both sides.
+        seed: of the random choice, which the default generator has no part in.
+
+    A class that is missing on one side is warned of.
+    """
+    if not 0 < fraction < 1:
+        raise ShapeError(f"validation_split is a fraction of the samples between 0 and 1, got {fraction!r}.{here()}")
+    if how not in SPLITS:
+        raise ShapeError(f"split is one of {', '.join(map(repr, SPLITS))}, not {how!r}.{here()}")
+    if targets is None:
+        data, targets, weights = _parts(data, weights)
+    arrays = _holds_arrays(data)
+    if not arrays and (
+        isinstance(data, DataLoader) or not hasattr(data, "__getitem__") or not hasattr(data, "__len__")
+    ):
+        raise DtypeError(
+            f"validation_split divides arrays and Datasets, not {type(data).__name__}.{here()}\n"
+            "  Split the dataset with autograd_ff.data.random_split, and give validation_data."
+        )
+    length = len(next(iter(leaves(data)))) if arrays else len(data)
+    held = round(length * fraction)
+    if not 0 < held < length:
+        raise ShapeError(
+            f"validation_split={fraction} of {length} samples leaves {length - held} to train on and {held} to validate "
+            f"on.{here()}"
+        )
+    classes = _classes(data, targets)
+    order = _order(length, held, how, classes, np.random.default_rng(seed))
+    _warn_of_missing_classes(classes, order, held, how)
+    parts = []
+    for chosen in (order[: length - held], order[length - held :]):
+        if arrays:
+            parts.append(
+                tuple(None if one is None else rebuilt(one, [_rows(a, chosen) for a in leaves(one)])
+                      for one in (data, targets, weights))
+            )  # fmt: skip
+        else:
+            parts.append((Subset(data, chosen), None, None))
+    return parts[0], parts[1]  # type: ignore[return-value]
+
+
+def _rows(array: Any, chosen: np.ndarray) -> Any:
+    if hasattr(array, "to_numpy"):
+        array = array.to_numpy()
+    contiguous = len(chosen) and (np.diff(chosen) == 1).all()
+    rows = slice(int(chosen[0]), int(chosen[-1]) + 1) if contiguous else chosen
+    return wrap(array.array[rows]) if isinstance(array, TensorCore) else np.asarray(array)[rows]
+
+
+def _classes(data: Any, targets: Any) -> np.ndarray | None:
+    """The class of each sample where the targets are whole numbers in one column; else None."""
+    if targets is None:
+        targets = getattr(data, "targets", None)
+        if targets is None and isinstance(data, TensorDataset) and len(data.tensors) > 1:
+            targets = data.tensors[1]
+    if targets is None or isinstance(targets, Mapping):
+        return None
+    array = targets.array if isinstance(targets, TensorCore) else np.asarray(targets)
+    array = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
+    return array if array.ndim == 1 and array.dtype.kind in "biu" else None
+
+
+def _order(length: int, held: int, how: str, classes: np.ndarray | None, generator: np.random.Generator) -> np.ndarray:
+    """All positions, those to be held back at the end."""
+    if how == "last":
+        return np.arange(length)
+    if how == "shuffled":
+        return generator.permutation(length)
+    if classes is None:
+        raise DtypeError(
+            f"split='stratified' needs targets that are classes: whole numbers, one for each sample.{here()}"
+        )
+    # Within each class at random; then each sample by its rank in its class, so that any end holds all classes alike.
+    shuffled = generator.permutation(length)
+    _, members, counts = np.unique(classes[shuffled], return_inverse=True, return_counts=True)
+    by_class = np.argsort(members, kind="stable")
+    rank = np.empty(length)
+    rank[by_class] = np.concatenate([(np.arange(count) + 0.5) / count for count in counts])
+    order = shuffled[np.argsort(rank, kind="stable")]
+    ordered: np.ndarray = np.concatenate([np.sort(order[: length - held]), np.sort(order[length - held :])])
+    return ordered
+
+
+def _warn_of_missing_classes(classes: np.ndarray | None, order: np.ndarray, held: int, how: str) -> None:
+    if classes is None:
+        return
+    training, validation = np.unique(classes[order[:-held]]), np.unique(classes[order[-held:]])
+    if len(training) + len(validation) > 2 * max(20, len(classes) // 10):
+        return  # numbers rather than classes
+    for side, other, name in ((training, validation, "training"), (validation, training, "validation")):
+        missing = np.setdiff1d(other, side)
+        if len(missing):
+            shown = ", ".join(map(str, missing[:8].tolist())) + (", …" if len(missing) > 8 else "")
+            out = "split='stratified'" if how != "last" else "split='shuffled' or split='stratified'"
+            warn(
+                f"validation_split leaves no sample of class {shown} in the {name} part, which holds the "
+                f"{'last' if name == 'validation' else 'first'} rows as they stand; choose {out}."
+                if how == "last"
+                else f"validation_split leaves no sample of class {shown} in the {name} part; choose {out}."
+            )
+
+
+def exhausted(epoch: int, batch: int) -> AutogradError:
+    """The error for data that end before the training does."""
+    return AutogradError(
+        f"the data ended in epoch {epoch + 1} after {batch} batches.{here()}\n"
+        "  A generator runs once: give a function that makes one (fit(make_batches, …)), or a DataLoader."
+    )

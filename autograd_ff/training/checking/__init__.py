@@ -1,0 +1,1 @@
+"""What `training.checks` is made of: one file for what each check looks at."""

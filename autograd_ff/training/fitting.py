@@ -1,0 +1,300 @@
+"""One run of a training: from the check before it to the state that it leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import ExitStack, nullcontext
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ..compiler import CompiledStep
+from ..compiler import compile as compile_step
+from ..engine import get_default_dtype, warn, wrap
+from ..errors import CaptureError, NonFiniteError
+from ..functions.random import default_generator
+from ..serialization import check_writable
+from .batches import Batch, Batches
+from .callback import Callback, Callbacks
+from .interrupt import Interruption
+from .passes import Passes
+from .running import RunningLogs, RunningMeans
+from .snapshot import KeptBuffers, Snapshot
+
+if TYPE_CHECKING:
+    from .trainer import Trainer
+
+__all__ = ["INTERRUPTED", "WHOLE", "Fitting", "NotFinite", "Part"]
+
+INTERRUPTED = "interrupted.safetensors"  # where a training without a checkpoint of its own is left by Ctrl-C
+
+
+class Part(NamedTuple):
+    """Which part of a step a batch is, where several are accumulated."""
+
+    first: bool
+    last: bool
+    share: Any = None  # of the samples of the step, as a Tensor; None for all
+
+
+WHOLE = Part(True, True)
+
+
+class NotFinite(Exception):
+    """Raised in the middle of a step, before anything is written; `Fitting` makes a `NonFiniteError` of it."""
+
+
+class Fitting:
+    """The loop over epochs and batches.
+
+    What it changes for others to see (epoch, batch, history, stop_reason) stands in the trainer.
+    """
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        training: Batches,
+        validation: Batches | None,
+        callbacks: Callbacks,
+        *,
+        class_weight: Mapping[Any, float] | None,
+        accumulate: int,
+        steps_per_epoch: int | None,
+        validation_steps: int | None,
+        validation_freq: int,
+        compile: bool | Mapping[str, Any],
+        checkpoint: Any,
+    ) -> None:
+        self.trainer = trainer
+        self.training = training
+        self.validation = validation
+        self.callbacks = callbacks
+        self.passes = Passes(training, steps_per_epoch)
+        self.class_weight = class_weight
+        self.accumulate = accumulate
+        self.validation_steps = validation_steps
+        self.validation_freq = validation_freq
+        self.checkpoint = checkpoint
+        self.means = RunningMeans()
+        self.running = False
+        self.compile: Mapping[str, Any] | None = None
+        if compile:
+            self.compile = {} if compile is True else compile
+        # Compiled steps by (first, last, which of a batch's fields there are): calls with Tensors alone replay fastest.
+        self._compiled: dict[Any, CompiledStep] = {}
+        self._captured: set[Any] = set()
+        self._completed: Any = None
+        self._buffers = KeptBuffers(trainer.model)
+
+    # ---------------------------------------------------------------- the run
+
+    def run(self, checks: bool | Collection[str]) -> None:
+        trainer = self.trainer
+        if self.checkpoint is not None:
+            check_writable(self.checkpoint)
+        was_training = trainer.model.training
+        with ExitStack() as closing, Interruption() as interruption:
+            closing.callback(trainer.model.train, was_training)
+            self.running = True
+            closing.callback(setattr, self, "running", False)
+            trainer.model.train()
+            if checks and trainer.epoch < trainer.epochs:
+                self._examine(checks)
+            begun: list[Callback] = []
+            closing.callback(self._end_callbacks, begun)
+            for one in self.callbacks:
+                begun.append(one)
+                one.on_train_begin({})
+            try:
+                while trainer.epoch < trainer.epochs and trainer.stop_reason is None:
+                    self._epoch(interruption)
+            except NonFiniteError:
+                trainer.stop_reason = "not finite"
+                raise
+            if trainer.stop_reason == "interrupted":
+                raise self._interruption()
+
+    def _end_callbacks(self, callbacks: list[Callback]) -> None:
+        """Tell all that it is over, also where one of them fails at that."""
+        logs = {name: values[-1] for name, values in self.trainer.history.items()}
+        with ExitStack() as all_of_them:
+            for one in reversed(callbacks):  # the stack calls the last first
+                all_of_them.callback(one.on_train_end, logs)
+
+    def _examine(self, checks: bool | Collection[str]) -> None:
+        from .checks import announce, examine
+
+        batch = self.training.first()
+        if batch is not None:
+            announce(examine(self.trainer, *self._weighted(batch), checks))
+
+    def _epoch(self, interruption: Interruption) -> None:
+        trainer = self.trainer
+        done = trainer.batch
+        if not done:
+            self._reset()
+            self.callbacks.call("on_epoch_begin", trainer.epoch, {})
+        trainer.model.train()
+        self._buffers = KeptBuffers(trainer.model)
+        batches = map(self._weighted, self.passes.epoch(trainer.epoch, done))
+        while group := tuple(islice(batches, self.accumulate)):
+            self._group(group)
+            if interruption.requested:
+                trainer.stop_reason = "interrupted"
+                return
+            if trainer.stop_reason is not None:
+                break
+        self._end_epoch()
+        if interruption.requested:
+            trainer.stop_reason = "interrupted"
+
+    def _reset(self) -> None:
+        self.means = RunningMeans()
+        for metric in self.trainer.metrics:
+            metric.reset_state()
+
+    def _end_epoch(self) -> None:
+        trainer = self.trainer
+        logs = self.logs()
+        if self.validation is not None and (trainer.epoch + 1) % self.validation_freq == 0:
+            found = trainer._evaluate(self.validation, self.validation_steps, self.callbacks)
+            logs.update({f"val_{name}": value for name, value in found.items()})
+        number = trainer.epoch
+        trainer.epoch, trainer.batch = number + 1, 0
+        self.callbacks.call("on_epoch_end", number, logs)
+        trainer.history.append(number, logs)
+        if self.checkpoint is not None:
+            trainer.save(self.checkpoint)
+
+    def logs(self) -> dict[str, float]:
+        """The means over the epoch so far."""
+        return {**self.means.result(), **{metric.name: float(metric.result()) for metric in self.trainer.metrics}}
+
+    def _interruption(self) -> KeyboardInterrupt:
+        trainer = self.trainer
+        path = INTERRUPTED if self.checkpoint is None else self.checkpoint
+        trainer.save(path)
+        return KeyboardInterrupt(
+            f"the training stopped after epoch {trainer.epoch} and {trainer.batch} batches; its state is in {path}.\n"
+            f"  The same fit(…, resume={str(path)!r}) goes on from there."
+        )
+
+    # ---------------------------------------------------------------- steps
+
+    def _weighted(self, batch: Batch) -> Batch:
+        """The batch with what its classes count."""
+        if self.class_weight is None or batch.targets is None:
+            return batch
+        labels = batch.targets.array
+        if labels.ndim > 1 and labels.shape[-1] > 1:
+            labels = labels.argmax(-1)
+        labels = labels.reshape(-1)
+        counts = np.ones(len(labels), get_default_dtype())
+        for label, weight in self.class_weight.items():
+            counts[labels == label] = weight
+        if batch.weights is not None:
+            counts *= batch.weights.array
+        return batch._replace(weights=wrap(counts))
+
+    def _group(self, group: tuple[Batch, ...]) -> None:
+        """One step, on one batch or on several together."""
+        trainer, callbacks = self.trainer, self.callbacks
+        samples = sum(batch.size for batch in group)
+        self._buffers.keep()
+        random = default_generator().numpy.bit_generator.state
+        for place, batch in enumerate(group):
+            number = trainer.batch
+            callbacks.call("on_train_batch_begin", number, {})
+            share = wrap(np.asarray(batch.size / samples, get_default_dtype())) if len(group) > 1 else None
+            first, last = place == 0, place == len(group) - 1
+            try:
+                # What is not finite is found below, and told with the operation that made it so.
+                with np.errstate(all="ignore") if trainer.check_finite else nullcontext():
+                    if self.compile is None:
+                        result = self._step(first, last, *batch, share)
+                    else:
+                        result = self._replayed(first, last, (*batch, share), batch.size)
+            except NotFinite as error:
+                raise self._not_finite(batch, str(error), random) from None
+            self.means.add(trainer.measured(result, batch, trainer.metrics), batch.size)
+            trainer.batch += 1
+            callbacks.call("on_train_batch_end", number, RunningLogs(self.logs))
+
+    def _step(self, first: bool, last: bool, inputs: Any, targets: Any, weights: Any, share: Any) -> Any:
+        """The trainer's step; what nobody looks at is not returned."""
+        trainer = self.trainer
+        trainer.part = Part(first, last, share)
+        result = trainer.train_step(inputs, targets, weights)
+        if isinstance(result, Mapping):
+            result = {name: value for name, value in result.items() if name != "outputs" or trainer.metrics}
+        self._completed = result
+        return result
+
+    def _replayed(self, first: bool, last: bool, fields: tuple[Any, ...], size: int) -> Any:
+        """The step, compiled; as usual from the moment on that it cannot be."""
+        there = tuple(field is not None for field in fields)
+        given = [field for field in fields if field is not None]
+        compiled = self._compiled.get((first, last, there))
+        if compiled is None:
+
+            def step(*given: Any) -> Any:
+                rest = iter(given)
+                return self._step(first, last, *(next(rest) if one else None for one in there))
+
+            compiled = self._compiled[first, last, there] = compile_step(step, **self.compile or {})
+        if (compiled, size) in self._captured:
+            return compiled(*given)
+        # The first calls are recorded, and a step may be refused before or after it is done.
+        before = Snapshot(self.trainer.model, self.trainer.optimizer)
+        self._completed = None
+        try:
+            result = compiled(*given)
+        except CaptureError as error:
+            warn(f"the training goes on without compiling its step: {error}")
+            self.compile = None
+            if self._completed is not None:
+                return self._completed
+            before.restore()
+            return self._step(first, last, *fields)
+        if self._completed is None:  # it was replayed
+            self._captured.add((compiled, size))
+        return result
+
+    def _not_finite(self, batch: Batch, what: str, random: Any) -> NonFiniteError:
+        """The error that names batch and operation; model and generator are put back to before the step."""
+        from .nonfinite import explain
+
+        trainer = self.trainer
+        self._buffers.restore()
+        default_generator().numpy.bit_generator.state = random
+        if trainer.optimizer is not None:
+            trainer.optimizer.zero_grad()
+        rate = "" if trainer.optimizer is None else f", with a learning rate of {trainer.learning_rate:.3g}"
+        return NonFiniteError(
+            f"{what} in epoch {trainer.epoch + 1}, batch {trainer.batch + 1}{rate}. Weights and optimizer are as before.\n"
+            f"{explain(trainer, *batch)}"
+        )
+
+    # ---------------------------------------------------------------- its state
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "position": self.passes.state_dict(),
+            "means": {name: list(entry) for name, entry in self.means.sums.items()},
+            "metrics": [metric.state_dict() for metric in self.trainer.metrics],
+            "callbacks": [[type(one).__name__, one.state_dict()] for one in self.callbacks],
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.passes.load_state_dict(state["position"])
+        self.means.sums = {name: list(entry) for name, entry in state["means"].items()}
+        for metric, kept in zip(self.trainer.metrics, state["metrics"], strict=True):
+            metric.load_state_dict(kept)
+        # Other callbacks may look on now: each takes up the next state of its own kind.
+        kept_states = [*state["callbacks"]]
+        for one in self.callbacks:
+            own = next((entry for entry in kept_states if entry[0] == type(one).__name__), None)
+            if own is not None:
+                kept_states.remove(own)
+                one.load_state_dict(own[1])

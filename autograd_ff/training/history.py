@@ -1,0 +1,123 @@
+"""The record of a training: one number of each name for each epoch."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ..serialization import write_atomically
+
+__all__ = ["History"]
+
+
+class History(Mapping[str, list[Any]]):
+    """What `Trainer.fit` returns: a mapping from names (``"loss"``, ``"val_accuracy"``) to a list with a number per epoch.
+
+    Attributes:
+        history: the same as a plain dict, as in Keras.
+        epoch: the numbers of the epochs, from 0 on.
+        params: what the training was asked for: ``epochs``, and ``steps``, the batches of an epoch.
+        stop_reason: None where all epochs were run, else why not: ``"patience"``, ``"interrupted"``, ``"not finite"``.
+
+    >>> history = History()
+    >>> history.append(0, {"loss": 0.5, "val_loss": 0.7})
+    >>> history.append(1, {"loss": 0.25, "val_loss": 0.6})
+    >>> history["loss"], list(history), len(history.epoch)
+    ([0.5, 0.25], ['loss', 'val_loss'], 2)
+    >>> print(history.to_csv(), end="")
+    epoch,loss,val_loss
+    0,0.5,0.7
+    1,0.25,0.6
+    """
+
+    def __init__(self) -> None:
+        self.history: dict[str, list[Any]] = {}
+        self.epoch: list[int] = []
+        self.params: dict[str, Any] = {}
+        self.stop_reason: str | None = None
+
+    def append(self, epoch: int, logs: Mapping[str, Any]) -> None:
+        """Add the numbers of an epoch; a name that is new, or missing, has None where there was no number.
+
+        Those of the last epoch, given again, take the place of what was there: a callback that writes a checkpoint adds the
+        epoch that is just ending, and others may add numbers to it afterwards.
+        """
+        if self.epoch and self.epoch[-1] == epoch:
+            self.epoch.pop()
+            for values in self.history.values():
+                values.pop()
+        self.epoch.append(epoch)
+        for name in logs:
+            self.history.setdefault(name, [None] * (len(self.epoch) - 1))
+        for name, values in self.history.items():
+            values.append(logs.get(name))
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A dict for each epoch."""
+        return [
+            {"epoch": epoch, **{name: values[row] for name, values in self.history.items()}}
+            for row, epoch in enumerate(self.epoch)
+        ]
+
+    def __getitem__(self, name: str) -> list[Any]:
+        return self.history[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.history)
+
+    def __len__(self) -> int:
+        return len(self.history)
+
+    def __repr__(self) -> str:
+        last = {name: values[-1] for name, values in self.history.items()}
+        numbers = ", ".join(f"{name} {_shown(value)}" for name, value in last.items())
+        stopped = f", stopped: {self.stop_reason}" if self.stop_reason else ""
+        return f"History({len(self.epoch)} epochs{stopped}{'; last: ' if numbers else ''}{numbers})"
+
+    def to_pandas(self) -> Any:
+        """A pandas DataFrame with the epochs as its index.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        import pandas  # type: ignore[import-untyped, unused-ignore]
+
+        return pandas.DataFrame(self.history, index=pandas.Index(self.epoch, name="epoch"))
+
+    def to_csv(self, path: Any = None) -> str:
+        """A line for each epoch, and the names above them; also written to ``path`` where one is given."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, ["epoch", *self.history], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows())
+        return _written(text.getvalue(), path)
+
+    def to_json(self, path: Any = None) -> str:
+        """A list with an object for each epoch; also written to ``path`` where one is given."""
+        return _written(json.dumps(self.rows(), indent=2, allow_nan=True) + "\n", path)
+
+    def plot(self, path: Any = None, title: str = "training") -> Any:
+        """The curves as a matplotlib figure; also written to ``path`` where one is given. Needs the extra ``plot``."""
+        from visualize.charts.curves import plot_history
+
+        return plot_history(self.rows(), path, title)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"history": self.history, "epoch": self.epoch}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.history = {name: list(values) for name, values in state["history"].items()}
+        self.epoch = list(state["epoch"])
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, (int, float)) else str(value)
+
+
+def _written(text: str, path: Any) -> str:
+    if path is not None:
+        write_atomically(path, text.encode("utf-8"))
+    return text
