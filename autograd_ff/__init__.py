@@ -3,10 +3,12 @@
 # ruff: noqa: F403  (this file only hands names on)
 # `x as x`, and not `__all__`: so type checkers know what is handed on, in strict mode too, without a list of all names.
 
+from importlib import import_module as _import_module
 from math import e as e
 from math import inf as inf
 from math import nan as nan
 from math import pi as pi
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from . import autograd as autograd
 from . import func as func
@@ -44,3 +46,14 @@ from .functions.sorting import *
 from .functions.tensor import Tensor as Tensor
 from .serialization import load as load
 from .serialization import save as save
+
+if _TYPE_CHECKING:
+    from . import keras as keras
+    from . import training as training
+
+
+def __getattr__(name: str) -> object:
+    """What trains is imported when it is first asked for: an import of the engine is quicker without."""
+    if name in ("keras", "training"):
+        return _import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,7 +1,7 @@
 """``python -m benchmarks``: training steps, per-op overhead, import times and all else that is measured, as tables.
 
 Parts: steps, overhead, imports, first (time to the first gradient), mnist (whole epochs) and subnormals, which are the
-default; scaling (by batch, width, depth), memory, threads (of single products), checker (gradient checkers) and rendering
+default; fit (the Keras program), scaling (by batch, width, depth), memory, threads (of single products), checker (gradient checkers) and rendering
 (pictures of large graphs).
 """
 
@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from . import checker, first, imports, memory, mnist, overhead, plot, rendering, scaling, steps, subnormals, threads
+from . import checker, first, fit, imports, memory, mnist, overhead, plot, rendering, scaling, steps, subnormals, threads
 from .cases import CASES
 from .frameworks import FRAMEWORKS
 
 DEFAULT = ["steps", "overhead", "imports", "first", "mnist", "subnormals"]
-PARTS = [*DEFAULT, "scaling", "memory", "threads", "checker", "rendering"]
+PARTS = [*DEFAULT, "fit", "scaling", "memory", "threads", "checker", "rendering"]
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -80,6 +80,8 @@ def main(arguments: list[str] | None = None) -> None:
         done("mnist", mnist.measure(options.epochs), mnist)
     if "subnormals" in parts:
         done("subnormals", subnormals.measure(), subnormals)
+    if "fit" in parts:
+        done("fit", fit.measure(options.epochs), fit)
     if "scaling" in parts:
         done("scaling", scaling.measure(only=options.framework or scaling.KEYS), scaling)
     if "memory" in parts:

@@ -13,7 +13,7 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from tqdm import tqdm
@@ -92,7 +92,8 @@ def data(api: Any, framework: str, dataset: str, tensor_dataset: Any) -> Any:
     return tensor_dataset(api.from_numpy(images), api.from_numpy(split.targets.numpy().copy()))
 
 
-def worker(key: str) -> None:
+def worker(key: str, program: Callable[[str], Callable[[], float]] = program) -> None:
+    """Answer each line with an epoch's seconds and loss."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     try:
@@ -107,21 +108,31 @@ def worker(key: str) -> None:
         print(json.dumps({"seconds": time.perf_counter() - start, "loss": loss}), file=answers, flush=True)
 
 
-def measure(epochs: int = 10, only: Iterable[str] | None = None) -> dict[str, Any]:
-    """Seconds of an epoch, in turn; the first one of each, in which it may compile, apart."""
+def measure(
+    epochs: int = 10,
+    only: Iterable[str] | None = None,
+    programs: Mapping[str, tuple[Any, ...]] = PROGRAMS,
+    module: str = "mnist",
+) -> dict[str, Any]:
+    """Seconds of an epoch, in turn; the first one of each, in which it may compile, apart.
+
+    Args:
+        programs: by key, what begins with a title and the library that it needs.
+        module: of this package; its process answers for a key.
+    """
     results: dict[str, Any] = {}
     workers: dict[str, Process] = {}
     measured: list[Round] = []
     calibration = Calibration()
     try:
-        for key, (title, framework, *_) in PROGRAMS.items():
+        for key, (title, framework, *_) in programs.items():
             if only is not None and key not in only:
                 continue
             results[key] = {"title": title}
             try:
                 if not importlib.util.find_spec(framework):
                     raise Failed("not installed")
-                workers[key] = Process("mnist", key)
+                workers[key] = Process(module, key)
                 workers[key].answer()
                 results[key]["first"] = workers[key].ask()["seconds"]
             except Failed as error:
@@ -147,10 +158,12 @@ def measure(epochs: int = 10, only: Iterable[str] | None = None) -> dict[str, An
     return {"epochs": epochs, "kept": disturbed.count(None), "rounds": len(measured), "programs": results}
 
 
-def report(results: dict[str, Any]) -> str:
+TITLE = f"MNIST, 784-128-128-10, batch {BATCH}"
+
+
+def report(results: dict[str, Any], title: str = TITLE) -> str:
     lines = [
-        f"MNIST, 784-128-128-10, batch {BATCH}: seconds of an epoch, loading and shuffling included "
-        f"({results['kept']} of {results['rounds']} rounds)",
+        f"{title}: seconds of an epoch, loading and shuffling included ({results['kept']} of {results['rounds']} rounds)",
         f"  {'':44}{'first':>8}{'others':>9}{'loss':>9}",
     ]
     for one in results["programs"].values():
@@ -164,9 +177,9 @@ def report(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def markdown(results: dict[str, Any]) -> str:
+def markdown(results: dict[str, Any], title: str = TITLE) -> str:
     rows = [f"| {one['title']} | {one['seconds']:.3f} s |" for one in results["programs"].values() if "seconds" in one]
-    return "\n".join([f"| MNIST, 784-128-128-10, batch {BATCH} | an epoch |", "|---|---|", *rows])
+    return "\n".join([f"| {title} | an epoch |", "|---|---|", *rows])
 
 
 if __name__ == "__main__":

@@ -195,10 +195,9 @@ def test_crops_against_a_naive_loop(seed, mode, padding, dtype):
 def test_crops_come_from_every_place_alike():
     transform = T.RandomCrop((3, 2), generator=seeded(0))
     params = transform.make_params(np.zeros((6000, 1, 5, 4)))
-    for name in ("top", "left"):
-        values, counts = np.unique(params[name], return_counts=True)
-        assert values.tolist() == [0, 1, 2]
-        assert np.all(abs(counts - 2000) < 200)
+    places, counts = np.unique(np.stack([params["top"], params["left"]]), axis=1, return_counts=True)
+    assert places.T.tolist() == [[row, column] for row in range(3) for column in range(3)]
+    assert np.all(abs(counts - 6000 / 9) < 120)
 
 
 def test_a_small_image_is_padded_where_needed():
@@ -393,6 +392,9 @@ def test_the_share_the_areas_and_the_ratios_of_erased_images():
     assert ratios.std() == pytest.approx(2 * np.log(4) / np.sqrt(12), abs=0.05)
     places = erased[:, :2] / (100 - erased[:, 2:])
     assert np.all(abs(places.mean(axis=0) - 0.5) < 0.04)
+    assert places.min(axis=0).tolist() == [0, 0]
+    assert places.max(axis=0).tolist() == [1, 1]
+    assert abs(np.corrcoef(places.T)[0, 1]) < 0.1
 
 
 def test_what_does_not_fit_stays_whole():

@@ -239,7 +239,7 @@ def test_short_epochs_are_drawn_seldom_and_at_last(tmp_path, monkeypatch):
     curve = LiveCurve(tmp_path / "curve.png", share=0.0)
     drawn = []
     ordinary = curve._draw
-    monkeypatch.setattr(curve, "_draw", lambda: (drawn.append(len(curve._rows)), ordinary()))
+    monkeypatch.setattr(curve, "_draw", lambda: (drawn.append(len(curve.trainer.history.epoch)), ordinary()))
     fit(new_trainer(), 5, curve)
     assert drawn[-1] == 5
     assert len(drawn) < 5
@@ -278,7 +278,7 @@ def test_a_resumed_curve_has_the_epochs_before(tmp_path):
     fit(new_trainer(), 2, LiveCurve(tmp_path / "a.png"), checkpoint=tmp_path / "state")
     curve = LiveCurve(tmp_path / "b.png")
     fit(new_trainer(), 4, curve, resume=tmp_path / "state")
-    assert [row["epoch"] for row in curve._rows] == [1, 2, 3, 4]
+    assert curve.trainer.history.epoch == [0, 1, 2, 3]
 
 
 # ---------------------------------------------------------------- TensorBoard

@@ -13,10 +13,10 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     keras = pytest.importorskip("keras")
 
-import autograd_ff as af  # noqa: E402
-from autograd_ff import keras as our_keras  # noqa: E402
-from autograd_ff.keras import activations, initializers, layers, losses, optimizers, regularizers  # noqa: E402
-from autograd_ff.keras.optimizers import schedules  # noqa: E402
+import autograd_ff as af
+from autograd_ff import keras as our_keras
+from autograd_ff.keras import activations, initializers, layers, losses, optimizers, regularizers
+from autograd_ff.keras.optimizers import schedules
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # what Keras and torch warn about
 

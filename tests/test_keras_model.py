@@ -128,9 +128,9 @@ def test_fit_is_the_loop_that_everybody_writes(jit, data):
     model.fit(x, y, epochs=3, batch_size=16, shuffle=False, **QUIET)
     for mine, other in zip(model.trainable_weights, network.parameters(), strict=True):
         if jit is False:
-            np.testing.assert_array_equal(mine.numpy(), other.numpy())
+            np.testing.assert_array_equal(mine.array, other.array)
         else:
-            np.testing.assert_allclose(mine.numpy(), other.numpy(), rtol=1e-5, atol=1e-6)
+            np.testing.assert_allclose(mine.array, other.array, rtol=1e-5, atol=1e-6)
 
 
 def test_the_trainer_is_the_trainer():
@@ -161,13 +161,13 @@ def test_large_logits_do_not_overflow(data):
 def test_a_model_of_ones_own_trains_and_drops(data):
     x, y = data
     model = Residual()
-    model.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy", ["accuracy"])
+    model.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy", metrics=["accuracy"])
     history = model.fit(x, y, epochs=15, **QUIET)
     assert history["loss"][-1] < history["loss"][0]
     assert [layer.name for layer in model.layers] == ["dense", "dense_1", "dropout", "dense_2"]
     assert len(model.trainable_weights) == 6
     np.testing.assert_array_equal(model.predict(x, verbose=0), model.predict(x, verbose=0))
-    assert not np.array_equal(model(x, training=True).numpy(), model(x, training=True).numpy())
+    assert not np.array_equal(model(x, training=True).array, model(x, training=True).array)
     assert not model.training
 
 
@@ -289,6 +289,7 @@ def test_a_copy_is_a_model_of_its_own(data):
         (lambda x, y: classifier(optimizer="adma"), "did you mean"),
         (lambda x, y: classifier(metrics=["acuracy"]), "accuracy"),
         (lambda x, y: classifier(loss=["mse", "mae"]), "one output"),
+        (lambda x, y: keras.Sequential().compile("adam", "mse", ["accuracy"]), r"metrics=\["),
         (lambda x, y: classifier(jit_compile="yes"), "jit_compile"),
         (lambda x, y: classifier().fit(x, np.eye(CLASSES)[y], **QUIET), "one-hot[\\s\\S]*categorical_crossentropy"),
         (lambda x, y: classifier(loss="categorical_crossentropy").fit(x, y, **QUIET), "class numbers[\\s\\S]*sparse"),
@@ -345,6 +346,7 @@ def test_call_is_needed():
 @given(st.text(alphabet="ab c_(),└", max_size=40), st.integers(2, 20))
 @settings(deadline=None)
 def test_wrapped_words_fit_and_none_is_lost(text, width):
+    text = text.lstrip()
     lines = wrap_words(text, width)
     assert all(len(line) <= width for line in lines)
     if all(len(word) <= width for word in text.split()):
@@ -357,7 +359,9 @@ def test_wrapped_words_fit_and_none_is_lost(text, width):
 @settings(deadline=None)
 def test_tables_have_the_width_that_was_asked_for(line_length):
     widths = column_widths((0.45, 0.8, 1.0), line_length)
-    lines = list(table(["Layer (type)", "Output Shape", "Param #"], [["dense (Dense)", "(None, 3)", "12"]], widths, "<<>"))
+    lines = list(
+        table(["Layer (type)", "Output Shape", "Param #"], [["dense (Dense)", "(None, 3)", "12"]], widths, "<<>")
+    )
     assert {len(line) for line in lines} == {line_length}
 
 
@@ -386,7 +390,7 @@ def trained(data):
     model.compile(
         keras.optimizers.Adam(0.01),
         "sparse_categorical_crossentropy",
-        ["accuracy", keras.metrics.SparseTopKCategoricalAccuracy(k=2)],
+        metrics=["accuracy", keras.metrics.SparseTopKCategoricalAccuracy(k=2)],
     )
     model.fit(*data, epochs=2, shuffle=False, **QUIET)
     return model
@@ -479,7 +483,12 @@ def test_weights_alone(trained, data, tmp_path):
 
 
 def test_files_of_others_and_names_that_lie(trained, tmp_path):
-    for start, what in ((b"PK\x03\x04", "zip"), (b"\x89HDF\r\n\x1a\n", "HDF5"), (b"", "empty"), (b"abc", "safetensors")):
+    for start, what in (
+        (b"PK\x03\x04", "zip"),
+        (b"\x89HDF\r\n\x1a\n", "HDF5"),
+        (b"", "empty"),
+        (b"abc", "safetensors"),
+    ):
         (tmp_path / "file").write_bytes(start + b"\0" * (16 if start else 0))
         with pytest.raises(FileFormatError, match=what):
             keras.models.load_model(tmp_path / "file")
@@ -551,7 +560,7 @@ def test_hostile_contents(change, error, trained, tmp_path):
     content = af.load(tmp_path / "model.keras")
     change(content)
     af.save(content, tmp_path / "model.keras")
-    with pytest.raises(AutogradError, match=error):
+    with pytest.raises(AutogradError, match=error or None):
         keras.models.load_model(tmp_path / "model.keras")
 
 
@@ -591,7 +600,12 @@ def test_fashion_mnist_says_where_it_comes_from(tmp_path):
         (tmp_path / f"{split}-images-idx3-ubyte").write_bytes(images)
         (tmp_path / f"{split}-labels-idx1-ubyte").write_bytes(struct.pack(">II", 0x801, count) + bytes(range(count)))
     (x_train, y_train), (x_test, y_test) = keras.datasets.fashion_mnist.load_data(tmp_path)
-    assert (x_train.shape, y_train.tolist(), x_test.shape, y_test.dtype) == ((5, 28, 28), [0, 1, 2, 3, 4], (3, 28, 28), "uint8")
+    assert (x_train.shape, y_train.tolist(), x_test.shape, y_test.dtype) == (
+        (5, 28, 28),
+        [0, 1, 2, 3, 4],
+        (3, 28, 28),
+        "uint8",
+    )
 
 
 def test_set_random_seed_seeds_everything():

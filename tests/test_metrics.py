@@ -223,6 +223,7 @@ def test_ids_in_order_of_their_scores():
         ([1, -100], [[0.2, 0.3], [0.4, 0.3]], nn.CrossEntropyLoss(), 1.0),
         ([1, 0], [[0.2, 0.3], [0.4, 0.3]], nn.CrossEntropyLoss(ignore_index=0), 1.0),
         # PyTorch's layout, (n, classes, length)
+        ([[0], [1]], [[[0.9], [0.1]], [[0.8], [0.2]]], nn.CrossEntropyLoss(), 0.5),
         ([[0, 1, 1]], [[[0.9, 0.1, 0.2], [0.1, 0.9, 0.1]]], nn.CrossEntropyLoss(), 2 / 3),
         ([[0, 1, 1]], [[[0.9, 0.1, 0.2], [0.1, 0.9, 0.1]]], functools.partial(F.cross_entropy, ignore_index=0), 0.5),
     ],
@@ -685,6 +686,7 @@ def test_state_is_saved_and_forgotten(make):
     other.load_state_dict(af.load(file))
     np.testing.assert_equal(other.result(), metric.result())
     before = metric.result()
+    other.load_state_dict(metric.state_dict())
     other.update_state(*batch_for(metric, seed=1))
     np.testing.assert_equal(metric.result(), before)  # the loaded state is no view of the other's
     metric.update_state(*batch_for(metric, seed=1))

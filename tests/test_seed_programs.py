@@ -25,6 +25,7 @@ from autograd_ff.errors import ShapeError
 PROGRAMS = Path(__file__).parent / "seed_programs"
 SNIPPET = PROGRAMS / "training_snippet.py"
 MNIST = PROGRAMS / "mnist.py"
+KERAS = PROGRAMS / "keras_snippet.py"
 FIRST_LINE = "        x = self.fc1(x)\n"  # of forward, in both programs
 
 
@@ -124,6 +125,47 @@ def test_with_the_one_line_the_program_trains(tmp_path):
     accuracy = re.fullmatch(r"Accuracy of the network on the test images: (\d+\.\d+) %", last)
     assert accuracy
     assert float(accuracy[1]) >= 90
+
+
+# ---------------------------------------------------------------- the Keras program
+
+
+def digits(train: bool) -> tuple[np.ndarray, np.ndarray]:
+    split = af.datasets.MNIST(train=train)
+    return split.data.numpy().reshape(-1, 784) / 255.0, split.targets.numpy()
+
+
+def test_the_keras_program_reaches_its_accuracy(capsys):
+    """It leaves the data to its reader: all of MNIST, as float64 rows, which is what ``/ 255.0`` makes."""
+    af.manual_seed(0)
+    source = KERAS.read_text(encoding="utf-8")
+    given_ = dict(zip(("x_train", "y_train", "x_test", "y_test"), (*digits(True), *digits(False)), strict=True))
+    exec(compile(source, "keras_snippet.py", "exec"), given_)
+    out = capsys.readouterr().out
+    assert out.count("Epoch ") >= 5
+    loss, accuracy = given_["model"].evaluate(given_["x_test"], given_["y_test"], verbose=0)
+    assert accuracy >= 0.97
+    assert loss < 0.1
+    history = given_["model"].history
+    assert history.history["accuracy"] == sorted(history.history["accuracy"])
+    assert f"{accuracy:.4f}" in out
+
+
+def test_the_keras_program_says_the_same_with_the_other_import(capsys):
+    """``from autograd_ff import keras`` is the face that ``import autograd_ff as tf`` finds at ``tf.keras``."""
+    from autograd_ff import keras
+
+    assert af.keras is keras
+    small = {name: rows[:256] for name, rows in zip(("x", "y"), digits(True), strict=True)}
+    found = []
+    for source in (KERAS.read_text(encoding="utf-8"), KERAS.read_text(encoding="utf-8").replace("tf.keras", "keras")):
+        source = source.replace("import autograd_ff as tf", "import autograd_ff as tf\nfrom autograd_ff import keras")
+        af.manual_seed(0)
+        variables = {"x_train": small["x"], "y_train": small["y"], "x_test": small["x"], "y_test": small["y"]}
+        exec(compile(source, "keras_snippet.py", "exec"), variables)
+        found.append(variables["model"].history.history)
+    assert found[0] == found[1]
+    capsys.readouterr()
 
 
 # ---------------------------------------------------------------- the formulas

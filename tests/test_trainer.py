@@ -621,6 +621,9 @@ def test_setting_the_rate_keeps_the_groups_in_proportion():
     trainer = Trainer(model, nn.CrossEntropyLoss(), optim.SGD(groups, lr=1.0))
     trainer.learning_rate = 0.05
     assert [group["lr"] for group in trainer.optimizer.param_groups] == pytest.approx([0.05, 0.01])
+    trainer.learning_rate = 0.0
+    trainer.learning_rate = 0.2
+    assert [group["lr"] for group in trainer.optimizer.param_groups] == pytest.approx([0.2, 0.04])
 
 
 # ---------------------------------------------------------------- history

@@ -578,6 +578,14 @@ def _(draw):
     return (draw.array(shape), draw.integers(shape, 0, shape[dim] - 1)), {"dim": dim}
 
 
+@case("embedding")
+def _(draw):
+    rows = draw.integer(1, 5)
+    index = draw.integers(draw.shape(), 0, rows - 1)
+    options = [{}, {"padding_idx": 0}, {"padding_idx": -1}, {"scale_grad_by_freq": True}]
+    return (index, draw.array((rows, draw.integer(1, 4)))), draw.choice(options)
+
+
 @case("one_hot")
 def _(draw):
     return (draw.integers(draw.shape(), 0, 4),), draw.choice([{"num_classes": 5}, {"num_classes": 7}, {}])

@@ -1,12 +1,13 @@
 """A change of the pixels that one hardly sees makes a network wrong; training on such changes makes it hold out.
 
-The gradient of the loss with respect to the *image* says which way to change each pixel. FGSM takes one step of size ε along
-its signs; PGD takes many small ones from a random start, and comes back into the box of ±ε around the image each time, which finds
-worse images in the same box. A network that is trained on what PGD makes of its batches must be right in the whole box. It is
-paid for with work, a forward and backward pass for each step of the attack, and usually with accuracy on clean images.
+The gradient of the loss with respect to the *image* says which way to change each pixel. FGSM takes one step of size
+ε along its signs; PGD takes many small ones from a random start, and comes back into the box of ±ε around the image
+each time, which finds worse images in the same box. A network that is trained on what PGD makes of its batches must
+be right in the whole box. It is paid for with work, a forward and backward pass for each step of the attack, and
+usually with accuracy on clean images.
 
-Sources: I. Goodfellow et al., "Explaining and Harnessing Adversarial Examples" (2015), of FGSM; A. Madry et al., "Towards Deep
-Learning Models Resistant to Adversarial Attacks" (2018), of PGD and of training on it.
+Sources: I. Goodfellow et al., "Explaining and Harnessing Adversarial Examples" (2015), of FGSM; A. Madry et al.,
+"Towards Deep Learning Models Resistant to Adversarial Attacks" (2018), of PGD and of training on it.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def image_gradient(model: nn.Module, images: af.Tensor, labels: af.Tensor) -> af
     images = images.detach().requires_grad_()
     with af.enable_grad():  # also within an evaluation, which runs under no_grad
         loss = nn.functional.cross_entropy(model(images), labels, reduction="sum")
-    (gradient,) = af.autograd.grad(loss, images)
+    gradient: Any = af.autograd.grad(loss, images)[0]
     return gradient
 
 
@@ -88,7 +89,9 @@ def run(
         if verbose:
             print(f"training {name}")
         af.manual_seed(seed)
-        model = nn.Sequential(nn.Linear(784, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 10))
+        model = nn.Sequential(
+            nn.Linear(784, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 10)
+        )
         trainer = kind(model, nn.CrossEntropyLoss(), optim.Adam(model.parameters(), lr=1e-3), metrics=["accuracy"])
         if isinstance(trainer, AdversarialTrainer):
             trainer.epsilon = epsilon
@@ -117,7 +120,9 @@ def draw(path: str, outcomes: dict[str, Outcome], epsilon: float, columns: int =
         (label, shown, read), column = rows[place // columns], place % columns
         change = read is None
         shown = shown[column].reshape(28, 28)
-        panel.imshow(shown, cmap="RdBu_r" if change else "gray", vmin=-epsilon if change else 0, vmax=epsilon if change else 1)
+        panel.imshow(
+            shown, cmap="RdBu_r" if change else "gray", vmin=-epsilon if change else 0, vmax=epsilon if change else 1
+        )
         panel.grid(False)
         panel.set_xticks([])
         panel.set_yticks([])
@@ -133,8 +138,12 @@ def draw(path: str, outcomes: dict[str, Outcome], epsilon: float, columns: int =
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = command.parser(__doc__, samples=10000, epochs=5)
-    options.add_argument("--epsilon", type=float, default=0.1, help="how far each pixel may change, of 1 (default: 0.1)")
-    options.add_argument("--tests", type=command.positive, default=1000, metavar="N", help="test images (default: 1000)")
+    options.add_argument(
+        "--epsilon", type=float, default=0.1, help="how far each pixel may change, of 1 (default: 0.1)"
+    )
+    options.add_argument(
+        "--tests", type=command.positive, default=1000, metavar="N", help="test images (default: 1000)"
+    )
     chosen = options.parse_args(arguments)
     outcomes = run(chosen.samples, chosen.epochs, chosen.epsilon, chosen.tests, seed=chosen.seed, verbose=1)
     print()

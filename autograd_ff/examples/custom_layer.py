@@ -1,8 +1,9 @@
 """From nothing to a layer of one's own: a class with parameters and a forward; the gradient comes by itself.
 
 The layer is SwiGLU, the feedforward layer of most large language models: one linear map is the gate of another,
-(SiLU(x G) ⊙ x U) D. What follows is all that one does with a new layer. It is printed, checked (the derivatives of every
-parameter, of the layer and of the network around it, against numeric ones), drawn, trained on MNIST, saved and loaded.
+(SiLU(x G) ⊙ x U) D. What follows is all that one does with a new layer. It is printed, checked (the derivatives of
+every parameter, of the layer and of the network around it, against numeric ones), drawn, trained on MNIST, saved and
+loaded.
 
 Source: N. Shazeer, "GLU Variants Improve Transformer" (2020).
 """
@@ -63,7 +64,10 @@ class Residual(nn.Module):
 
 def network(width: int = 64, hidden: int = 128, blocks: int = 2) -> nn.Sequential:
     return nn.Sequential(
-        nn.Linear(784, width), *(Residual(width, hidden) for _ in range(blocks)), nn.RMSNorm(width), nn.Linear(width, 10)
+        nn.Linear(784, width),
+        *(Residual(width, hidden) for _ in range(blocks)),
+        nn.RMSNorm(width),
+        nn.Linear(width, 10),
     )
 
 

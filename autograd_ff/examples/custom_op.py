@@ -1,16 +1,18 @@
-"""An operation with a gradient of one's own: wrong at first, in a way that the usual check lets pass, then right, twice.
+"""An operation with a gradient of one's own: wrong at first, in a way that the usual check lets pass, then right,
+twice.
 
-log cosh is a loss that is smooth like the squared error at 0 and grows like the absolute error. Written out, log(cosh(x))
-overflows; as an operation of its own it does not, and its gradient is simply tanh(x). The wrong version forgets to multiply by
-the gradient that comes from above. As that is 1 below a sum, comparing the gradient of `f(x).sum()` with differences finds
-nothing; `gradcheck` lets random gradients come from above, finds it inside a model, and says which operation it is and why.
+log cosh is a loss that is smooth like the squared error at 0 and grows like the absolute error. Written out,
+log(cosh(x)) overflows; as an operation of its own it does not, and its gradient is simply tanh(x). The wrong version
+forgets to multiply by the gradient that comes from above. As that is 1 below a sum, comparing the gradient of
+`f(x).sum()` with differences finds nothing; `gradcheck` lets random gradients come from above, finds it inside a
+model, and says which operation it is and why.
 
-An operation is either a `Function`, a class with forward and backward, as in PyTorch; or an `engine.primitive`: a NumPy function,
-its rule as a NumPy expression, and the domain that tests may draw from. Both can be differentiated again; "second order" asks
-whether that derivative of the gradient is right, whatever the gradient is.
+An operation is either a `Function`, a class with forward and backward, as in PyTorch; or an `engine.primitive`: a
+NumPy function, its rule as a NumPy expression, and the domain that tests may draw from. Both can be differentiated
+again; "second order" asks whether that derivative of the gradient is right, whatever the gradient is.
 
-Sources: S. Chen et al., "Log Hyperbolic Cosine Loss Improves Variational Auto-Encoder" (2018), of the loss; K. Claessen and
-J. Hughes, "QuickCheck" (2000), of tests on inputs that are drawn.
+Sources: S. Chen et al., "Log Hyperbolic Cosine Loss Improves Variational Auto-Encoder" (2018), of the loss; K.
+Claessen and J. Hughes, "QuickCheck" (2000), of tests on inputs that are drawn.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -82,7 +85,7 @@ def model_with(loss: Loss) -> Callable[..., af.Tensor]:
 def seems_right(loss: Loss, x: af.Tensor, step: float = 1e-6) -> bool:
     """The usual check: the gradient of the sum against differences."""
     x = x.double().requires_grad_()
-    (analytic,) = af.autograd.grad(loss(x).sum(), x)
+    analytic: Any = af.autograd.grad(loss(x).sum(), x)[0]
     with af.no_grad():
         numeric = (loss(x + step) - loss(x - step)) / (2 * step)
     return af.allclose(analytic, numeric, atol=1e-6)
@@ -142,7 +145,9 @@ def run(examples: int = 50, seed: int = 0) -> dict[str, Outcome]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = command.parser(__doc__, picture=False)
-    options.add_argument("--examples", type=command.positive, default=50, metavar="N", help="that a property test draws")
+    options.add_argument(
+        "--examples", type=command.positive, default=50, metavar="N", help="that a property test draws"
+    )
     chosen = options.parse_args(arguments)
     outcomes = run(chosen.examples, chosen.seed)
 
@@ -150,7 +155,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command.table(
         ["log cosh as", "sum and differences", "gradcheck", "second order", "property test", "at 1000"],
         [
-            [name, words[one.seems_right], one.report.verdict, one.second_order.verdict, words[one.property], one.at_1000]
+            [
+                name,
+                words[one.seems_right],
+                one.report.verdict,
+                one.second_order.verdict,
+                words[one.property],
+                one.at_1000,
+            ]
             for name, one in outcomes.items()
         ],
     )

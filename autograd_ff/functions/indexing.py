@@ -219,9 +219,10 @@ def embedding(
         if padding_idx is not None:
             trained = (input != padding_idx % count).unsqueeze(-1)
             rows = apply(elementwise.where, (trained, rows, fixed))
-        if scale_grad_by_freq:
+        if scale_grad_by_freq and weight.array.dtype.kind == "f":
             note_read(input, "embedding")
-            share = (1 / np.bincount(positions.reshape(-1), minlength=count))[positions].astype(weight.array.dtype)
+            times = np.bincount(positions.reshape(-1), minlength=count)[positions]
+            share = (1 / times).astype(weight.array.dtype)
             rows = fixed + (rows - fixed) * share[..., None]  # the same values, with that part of the gradient
         return rows
 

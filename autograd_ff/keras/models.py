@@ -19,6 +19,8 @@ from ..training import Callback, History
 from ..training.batches import Batches, batches_of, leaves, split_off
 from .layers.input_layer import InputLayer
 from .layers.layer import Layer
+from .layers.layer import _as_tensors as as_tensors
+from .layers.layer import _shape_of as shape_of
 from .layers.symbolic import KerasTensor
 from .registry import custom_object_scope, may_build
 from .saving import (
@@ -136,9 +138,14 @@ class Model(Layer):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         if not self.built:
             self._adopt()
-            if type(self).build is Model.build and args and isinstance(args[0], TensorCore):
-                self._finish_building((None, *args[0].shape[1:]))  # the layers are built by the call itself
+            if type(self).build is Model.build and args and not isinstance(args[0], KerasTensor):
+                args = (as_tensors(args[0]), *args[1:])
+                self._finish_building(shape_of(args[0]))  # the layers are built by the call itself
         return super().forward(*args, **kwargs)
+
+    def call(self, *args: Any, **kwargs: Any) -> Any:
+        """What the model computes. Every subclass defines it, with a parameter ``training`` if it wants to know the mode."""
+        raise ModuleError(f"{type(self).__name__} does not define call(self, inputs).{here()}")
 
     def build(self, input_shape: Any) -> None:
         """Make the weights of all layers for inputs of a shape, ``(None, 784)``, by calling the model on zeros."""

@@ -17,7 +17,6 @@ _scopes: list[Mapping[str, Any]] = []
 _reading: list[bool] = []
 
 
-
 def register_keras_serializable(package: str = "Custom", name: str | None = None) -> Callable[[C], C]:
     """Let `load_model` find a class or a function of one's own, without ``custom_objects=``.
 

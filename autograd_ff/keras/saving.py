@@ -180,7 +180,9 @@ def save_weights(model: Any, filepath: str | os.PathLike[str], overwrite: bool =
     """
     _writable(filepath, overwrite)
     if not model.built:
-        raise ModuleError(f"{model.name!r} is not built and has no weights yet.{here()}\n  Call it, or build it, first.")
+        raise ModuleError(
+            f"{model.name!r} is not built and has no weights yet.{here()}\n  Call it, or build it, first."
+        )
     save(dict(model.state_dict()), filepath)
 
 
@@ -235,7 +237,9 @@ def _read(name: str) -> Any:
             start = file.read(8)
     except (FileNotFoundError, IsADirectoryError):
         start = b""
-    kind = {b"PK\x03\x04": "a zip archive, as Keras writes it", b"\x89HDF": "an HDF5 file, as Keras wrote it"}.get(start[:4])
+    kind = {b"PK\x03\x04": "a zip archive, as Keras writes it", b"\x89HDF": "an HDF5 file, as Keras wrote it"}.get(
+        start[:4]
+    )
     if kind is not None:
         raise FileFormatError(
             f"{name} is {kind}, which is not read here.{here()}\n  Load it in Keras and take the weights over: "

@@ -67,7 +67,6 @@ class Settings:
             "jit_compile": self.jit_compile,
         }
 
-
     @classmethod
     def from_config(cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any]) -> Settings:
         """The settings whose `get_config` this is."""
@@ -170,11 +169,20 @@ def _single(value: Any, name: str) -> Any:
     return value
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 def _number(weights: Any) -> float:
+    if isinstance(weights, str) or (isinstance(weights, (list, tuple)) and not all(map(_is_number, weights))):
+        raise DtypeError(
+            f"loss_weights, the third argument of compile, is a number, not {weights!r}.{here()}\n"
+            "  Metrics are given by name: compile(optimizer, loss, metrics=[…])."
+        )
     weight = _single(weights, "loss_weights")
     if weight is None:
         return 1.0
-    if isinstance(weight, bool) or not isinstance(weight, (int, float)):
+    if not _is_number(weight):
         raise DtypeError(f"loss_weights is a number, not {weight!r}.{here()}")
     return float(weight)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..engine import here
 from ..errors import AutogradError, ShapeError
+from .layers.layer import Layer
 
 __all__ = ["describe_shape", "output_shape", "summary_text"]
 
@@ -49,8 +50,7 @@ def summary_text(
 
 def _rows(layer: Any, expand_nested: bool, show_trainable: bool, level: int = 0) -> Iterator[list[str]]:
     prefix = "   " * level + "└ " if level else ""
-    # A model that is not built has no layer's number to add up; a layer without weights needs no building.
-    built = getattr(layer, "built", True)
+    built = layer.built or _makes_nothing(layer)
     row = [
         f"{prefix}{layer.name} ({type(layer).__name__})",
         describe_shape(output_shape(layer)),
@@ -62,6 +62,11 @@ def _rows(layer: Any, expand_nested: bool, show_trainable: bool, level: int = 0)
     if expand_nested:
         for inner in getattr(layer, "layers", ()):
             yield from _rows(inner, expand_nested, show_trainable, level + 1)
+
+
+def _makes_nothing(layer: Any) -> bool:
+    """Whether a layer has no weights, built or not: neither makes it any, nor does a layer in it."""
+    return type(layer).build is Layer.build and not any(isinstance(child, Layer) for child in layer.children())
 
 
 def output_shape(layer: Any) -> Any:
@@ -164,7 +169,9 @@ def table(
     def row(cells: Sequence[str], bar: str, bottom: bool = False) -> Iterator[str]:
         wrapped = [wrap_words(text, width - 2) for text, width in zip(cells, widths, strict=True)]
         height = max(map(len, wrapped))
-        columns = [[""] * (height - len(part)) + part if bottom else part + [""] * (height - len(part)) for part in wrapped]
+        columns = [
+            [""] * (height - len(part)) + part if bottom else part + [""] * (height - len(part)) for part in wrapped
+        ]
         for line in zip(*columns, strict=True):
             cell = (f" {text:{side}{width - 2}} " for text, side, width in zip(line, justify, widths, strict=True))
             yield bar + bar.join(cell) + bar
@@ -188,5 +195,3 @@ def wrap_words(text: str, width: int) -> list[str]:
         lines[-1] += word
     stripped = [line.rstrip() for line in lines]
     return [line if len(line) <= width else line[: width - 1] + "…" for line in stripped]
-
-

@@ -431,7 +431,9 @@ def _rmsprop_kernel(name, forward, *buffers):
         total, rest = _draw_gradient(draw)
         drawn = {"square_avg": draw.array((total,), POSITIVE) + 9.0}  # at least the square of any mean drawn
         drawn |= {buffer: draw.array((total,)) for buffer in buffers}
-        return Call((draw.array((total,)), *drawn.values(), *rest), {**params, "inside": draw.boolean(), **_draw_common(draw)})
+        return Call(
+            (draw.array((total,)), *drawn.values(), *rest), {**params, "inside": draw.boolean(), **_draw_common(draw)}
+        )
 
     return kernel(
         None,

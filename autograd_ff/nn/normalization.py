@@ -286,8 +286,8 @@ class BatchNorm1d(_Affine):
         if momentum is None:  # 1/n of the n-th batch makes the plain mean over all
             momentum = 0.0 if tracked is None else 1 / (tracked.item() + 1)
         mean, var = (self.running_mean, self.running_var) if keep or not use_batch else (None, None)
-        options = {"momentum": momentum, "eps": self.eps, "unbiased": self.unbiased}
-        out = F.batch_norm(input, mean, var, self.weight, self.bias, use_batch, **options)
+        weight, bias = self.weight, self.bias
+        out = F.batch_norm(input, mean, var, weight, bias, use_batch, momentum, self.eps, unbiased=self.unbiased)
         if tracked is not None:
             with no_grad():
                 tracked.add_(1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack, nullcontext
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -162,8 +162,8 @@ class Fitting:
             logs.update({f"val_{name}": value for name, value in found.items()})
         number = trainer.epoch
         trainer.epoch, trainer.batch = number + 1, 0
-        self.callbacks.call("on_epoch_end", number, logs)
         trainer.history.append(number, logs)
+        self.callbacks.call("on_epoch_end", number, logs)
         if self.checkpoint is not None:
             trainer.save(self.checkpoint)
 

@@ -34,32 +34,27 @@ class History(Mapping[str, list[Any]]):
     """
 
     def __init__(self) -> None:
-        self.history: dict[str, list[Any]] = {}
+        self._logs: list[dict[str, Any]] = []
         self.epoch: list[int] = []
         self.params: dict[str, Any] = {}
         self.stop_reason: str | None = None
 
-    def append(self, epoch: int, logs: Mapping[str, Any]) -> None:
-        """Add the numbers of an epoch; a name that is new, or missing, has None where there was no number.
-
-        Those of the last epoch, given again, take the place of what was there: a callback that writes a checkpoint adds the
-        epoch that is just ending, and others may add numbers to it afterwards.
-        """
-        if self.epoch and self.epoch[-1] == epoch:
-            self.epoch.pop()
-            for values in self.history.values():
-                values.pop()
+    def append(self, epoch: int, logs: dict[str, Any]) -> None:
+        """Add the numbers of an epoch. The dict is kept as it is: what callbacks add to it later is in the history too."""
         self.epoch.append(epoch)
-        for name in logs:
-            self.history.setdefault(name, [None] * (len(self.epoch) - 1))
-        for name, values in self.history.items():
-            values.append(logs.get(name))
+        self._logs.append(logs)
+
+    @property
+    def history(self) -> dict[str, list[Any]]:
+        names = dict.fromkeys(name for logs in self._logs for name in logs)
+        return {name: [logs.get(name) for logs in self._logs] for name in names}
 
     def rows(self) -> list[dict[str, Any]]:
-        """A dict for each epoch."""
+        """A dict for each epoch, with its number as ``"epoch"``; None stands where it has no number of a name."""
+        names = list(self.history)
         return [
-            {"epoch": epoch, **{name: values[row] for name, values in self.history.items()}}
-            for row, epoch in enumerate(self.epoch)
+            {"epoch": epoch, **{name: logs.get(name) for name in names}}
+            for epoch, logs in zip(self.epoch, self._logs, strict=True)
         ]
 
     def __getitem__(self, name: str) -> list[Any]:
@@ -103,14 +98,14 @@ class History(Mapping[str, list[Any]]):
         """The curves as a matplotlib figure; also written to ``path`` where one is given. Needs the extra ``plot``."""
         from visualize.charts.curves import plot_history
 
-        return plot_history(self.rows(), path, title)
+        return plot_history([{**row, "epoch": row["epoch"] + 1} for row in self.rows()], path, title)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"history": self.history, "epoch": self.epoch}
+        return {"epoch": list(self.epoch), "logs": [dict(logs) for logs in self._logs]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.history = {name: list(values) for name, values in state["history"].items()}
         self.epoch = list(state["epoch"])
+        self._logs = [dict(logs) for logs in state["logs"]]
 
 
 def _shown(value: Any) -> str:

@@ -37,12 +37,13 @@ OPTIMIZERS: dict[str, Callable[..., optim.Optimizer]] = {
     "adam": optim.Adam,
     "adamw": optim.AdamW,
     "rmsprop": optim.RMSprop,
+    "adagrad": optim.Adagrad,
     "sgd": lambda parameters, lr: optim.SGD(parameters, lr, momentum=0.9),
 }
 
 # The learning rate where none is given: a constant rate that suits the optimizer, times the recipe's factor. A cycle
 # ends low, so its peak may be higher than a constant rate.
-RATES = {"adam": 1e-3, "adamw": 1e-3, "rmsprop": 3e-4, "sgd": 3e-2}
+RATES = {"adam": 1e-3, "adamw": 1e-3, "rmsprop": 3e-4, "adagrad": 1e-2, "sgd": 3e-2}
 RECIPES = {"one-cycle": 3.0, "plain": 1.0}
 
 

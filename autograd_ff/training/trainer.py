@@ -104,6 +104,7 @@ class Trainer:
         self.clip: float | None = None
         self.check_finite = True
         self.part = WHOLE
+        self._proportions: list[float] = []  # of the groups' learning rates
         self._fitting: Fitting | None = None
 
     # ---------------------------------------------------------------- what a step is
@@ -316,9 +317,11 @@ class Trainer:
     @learning_rate.setter
     def learning_rate(self, value: float) -> None:
         groups = self.optimizer.param_groups
-        before = float(groups[0]["lr"])
-        for group in groups:
-            group["lr"] = value * (float(group["lr"]) / before if before else 1.0)
+        first = float(groups[0]["lr"])
+        if first or len(self._proportions) != len(groups):  # at a rate of 0 they do not show
+            self._proportions = [float(group["lr"]) / first if first else 1.0 for group in groups]
+        for group, proportion in zip(groups, self._proportions, strict=True):
+            group["lr"] = value * proportion
 
     # ---------------------------------------------------------------- looking before the start
 
@@ -478,7 +481,7 @@ class Trainer:
 
     def _resolved(self, metrics: Iterable[Any]) -> list[Any]:
         given = [metrics] if isinstance(metrics, str) or callable(metrics) else list(metrics)
-        return [metric_module.resolve(metric, self.loss) for metric in given]
+        return named_apart([metric_module.resolve(metric, self.loss) for metric in given])
 
     def _with_progress(self, callbacks: Iterable[Callback]) -> list[Callback]:
         given = list(callbacks)
@@ -514,6 +517,16 @@ def _unreduced(loss: Any) -> Callable[..., Any]:
         f"sample weights need a loss for each sample, and {getattr(loss, '__name__', type(loss).__name__)} has no argument "
         f"reduction.{here()}\n  Take a loss of nn or nn.functional, or override Trainer.compute_loss."
     )
+
+
+def named_apart(metrics: list[Any]) -> list[Any]:
+    """The metrics, of which a second one of a name is called ``name_1``, as in Keras."""
+    seen: dict[str, int] = {}
+    for metric in metrics:
+        count = seen[metric.name] = seen.get(metric.name, -1) + 1
+        if count:
+            metric.name = f"{metric.name}_{count}"
+    return metrics
 
 
 def check_counts(**counts: Any) -> None:

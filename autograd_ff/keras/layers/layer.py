@@ -86,6 +86,10 @@ class Layer(Module):
         self.__dict__["_made_with"] = (args, kwargs)  # for a get_config that a subclass does not write
         return self
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy takes over: all but the penalties of the last call, which belong to its graph."""
+        return {**self.__dict__, "_call_losses": []}
+
     def __init__(
         self,
         *,

@@ -13,7 +13,9 @@ from ...errors import OptimizerError
 from ..lookup import describe, find
 from ..naming import snake_case
 from . import bound
-from .schedules import LearningRateSchedule, deserialize as read_schedule, serialize as write_schedule
+from .schedules import LearningRateSchedule
+from .schedules import deserialize as read_schedule
+from .schedules import serialize as write_schedule
 
 __all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop", "deserialize", "get", "serialize"]
 

@@ -72,7 +72,9 @@ def plot_model(
         zeros = [wrap(np.zeros([side or 1 for side in one], model.dtype)) for one in _shapes(model.input_shape)]
         depth = None if expand_nested else 1
         inputs = zeros if isinstance(model.input_shape, list) else zeros[0]
-        return visualize.render(model, inputs, path=to_file, direction=rankdir, depth=depth, legend=False, hide="parameter")
+        return visualize.render(
+            model, inputs, path=to_file, direction=rankdir, depth=depth, legend=False, hide="parameter"
+        )
     nodes: list[Any] = []
     boxes: list[Any] = []
 

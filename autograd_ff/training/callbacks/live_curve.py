@@ -7,7 +7,7 @@ import io
 import math
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ...engine import here, warn
@@ -61,8 +61,6 @@ class LiveCurve(Callback):
         self.metrics = metrics
         self.title = title
         self.share = share
-        self._rows: list[dict[str, Any]] = []
-        self._loaded = False
         self._handle: Any = None
         self._drawn = 0  # rows in the picture
         self._ended = -math.inf  # the last drawing
@@ -74,20 +72,16 @@ class LiveCurve(Callback):
         self._notebook = in_notebook()
         if self.path is None and not self._notebook:
             raise ShapeError(f"outside of a notebook, LiveCurve writes a file: LiveCurve(path='curve.png').{here()}")
-        if not self._loaded:
-            self._rows = []
-        self._loaded = False
         self._handle = None
-        self._drawn = len(self._rows)
+        self._drawn = len(self.trainer.history.epoch)
         self._ended, self._cost = -math.inf, 0.0
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self._rows.append({"epoch": epoch + 1, **(logs or {})})
         if self.share * (time.perf_counter() - self._ended) >= self._cost:
             self._draw()
 
     def on_train_end(self, logs: Any = None) -> None:
-        if self._drawn < len(self._rows):
+        if self._drawn < len(self.trainer.history.epoch):
             self._draw()
 
     def _draw(self) -> None:
@@ -95,19 +89,20 @@ class LiveCurve(Callback):
         from visualize.errors import PictureError
 
         began = time.perf_counter()
+        rows = [{**row, "epoch": row["epoch"] + 1} for row in self.trainer.history.rows()]
         try:
             if self.path is not None:
                 # Beside it first, so that a viewer that reads it never sees half a picture.
                 folder, name = os.path.split(self.path)
                 beside = os.path.join(folder, f".{os.getpid()}-{name}")
                 try:
-                    plot_history(self._rows, beside, self.title, metrics=self.metrics)
+                    plot_history(rows, beside, self.title, metrics=self.metrics)
                     os.replace(beside, self.path)
                 finally:
                     if os.path.exists(beside):
                         os.unlink(beside)
             if self._notebook:
-                figure = plot_history(self._rows, None, self.title, metrics=self.metrics)
+                figure = plot_history(rows, None, self.title, metrics=self.metrics)
                 image = io.BytesIO()
                 figure.savefig(image, format="png", dpi=100)
                 self._show(image.getvalue())
@@ -115,7 +110,7 @@ class LiveCurve(Callback):
             pass  # there is no finite number as yet
         except OSError as error:  # a training does not end for a picture
             warn(f"LiveCurve could not write {self.path}: {error}")
-        self._drawn = len(self._rows)
+        self._drawn = len(rows)
         self._ended = time.perf_counter()
         self._cost = self._ended - began
 
@@ -126,10 +121,3 @@ class LiveCurve(Callback):
             self._handle = display(Image(data=png), display_id=True)
         else:
             self._handle.update(Image(data=png))
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"rows": self._rows}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._rows = [dict(row) for row in state["rows"]]
-        self._loaded = True

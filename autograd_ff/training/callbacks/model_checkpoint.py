@@ -114,8 +114,6 @@ class ModelCheckpoint(Monitor):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         if self.save_freq == "epoch":
-            if not self.save_weights_only:  # the training as it is after this epoch, whose numbers belong to it
-                self.trainer.history.append(epoch, logs or {})
             self._consider(epoch, None, logs)
 
     def on_train_end(self, logs: Any = None) -> None:

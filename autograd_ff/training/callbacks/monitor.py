@@ -41,6 +41,18 @@ class Monitor(Callback):
 
     Raises:
         ShapeError: another mode; or, when the training begins, a name that says nothing about which way is better.
+
+    >>> from autograd_ff.training.callbacks import Monitor
+    >>> class Best(Monitor):
+    ...     def on_epoch_end(self, epoch, logs=None):
+    ...         value = self.current(logs)
+    ...         if value is not None and self.is_improvement(value, self.best):
+    ...             self.best = value
+    >>> watching = Best("val_accuracy", "auto")
+    >>> for epoch, accuracy in enumerate([0.8, 0.9, 0.85]):
+    ...     watching.on_epoch_end(epoch, {"val_accuracy": accuracy})
+    >>> watching.best
+    0.9
     """
 
     purpose = "do its work"  # what is left undone where the number is missing
