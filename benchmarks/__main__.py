@@ -17,7 +17,21 @@ from typing import Any
 
 import numpy as np
 
-from . import checker, first, fit, imports, memory, mnist, overhead, plot, rendering, scaling, steps, subnormals, threads
+from . import (
+    checker,
+    first,
+    fit,
+    imports,
+    memory,
+    mnist,
+    overhead,
+    plot,
+    rendering,
+    scaling,
+    steps,
+    subnormals,
+    threads,
+)
 from .cases import CASES
 from .frameworks import FRAMEWORKS
 

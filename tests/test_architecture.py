@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 import autograd_ff
+import autograd_ff.keras
 import autograd_ff.testing
+import autograd_ff.training
 import visualize
 
 PACKAGE = Path(autograd_ff.__file__).parent
@@ -173,7 +175,9 @@ def test_visualize_imports_nothing_heavy(path):
     assert outside == []
 
 
-@pytest.mark.parametrize("module", ["autograd_ff", "visualize", "autograd_ff.testing"])
+@pytest.mark.parametrize(
+    "module", ["autograd_ff", "visualize", "autograd_ff.testing", "autograd_ff.training", "autograd_ff.keras"]
+)
 def test_importing_brings_numpy_and_nothing_heavier(module):
     code = f"import sys, {module}; print(*sorted({{name.split('.')[0] for name in sys.modules}}))"
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
@@ -217,7 +221,9 @@ def test_every_module_says_what_it_is_for():
 FACES = [
     autograd_ff, autograd_ff.autograd, autograd_ff.func, autograd_ff.nn, autograd_ff.nn.functional, autograd_ff.nn.init,
     autograd_ff.nn.utils, autograd_ff.optim, autograd_ff.optim.lr_scheduler, autograd_ff.data, autograd_ff.datasets,
-    autograd_ff.transforms, autograd_ff.testing, visualize,
+    autograd_ff.transforms, autograd_ff.testing, autograd_ff.nn.regularizers, visualize,
+    autograd_ff.training, autograd_ff.training.callbacks, autograd_ff.training.metrics,
+    autograd_ff.keras, *(getattr(autograd_ff.keras, name) for name in autograd_ff.keras.__all__ if name.islower()),
 ]  # fmt: skip
 
 

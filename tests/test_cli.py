@@ -299,7 +299,7 @@ def test_what_the_output_folder_cannot_be_is_said_before_training(train, tmp_pat
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # as for a folder of somebody else
     code, out, err = train(output="other")
     assert (code, out) == (1, "")
-    assert "permission denied" in err
+    assert "nothing may be written into the folder" in err
 
 
 def test_errors_name_no_line_of_this_program(train, tmp_path):

@@ -265,5 +265,5 @@ def test_uncertainty_says_what_it_saw(tmp_path, capsys):
     pytest.importorskip("matplotlib")
     arguments = ["--samples", "300", "--epochs", "1", "--members", "2", "--output", str(tmp_path)]
     assert uncertainty.main(arguments) == 0
-    assert "lie within two deviations" in last_line(capsys)
+    assert "lie within two of its deviations" in last_line(capsys)
     assert (tmp_path / "uncertainty.png").read_bytes().startswith(b"\x89PNG")

@@ -13,7 +13,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     real = pytest.importorskip("keras")
 
-from autograd_ff import keras  # noqa: E402
+from autograd_ff import keras
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -66,10 +66,12 @@ SETTINGS = {
 }
 
 
+@pytest.mark.parametrize("recorded", [False, True], ids=["as written", "recorded"])
 @pytest.mark.parametrize("case", SETTINGS)
-def test_same_weights_same_data_same_history(case, data):
+def test_same_weights_same_data_same_history(case, recorded, data):
     optimizer, options = SETTINGS[case]
     ours, theirs = pair("sparse_categorical_crossentropy", optimizer, **options)
+    ours.compile(ours.optimizer, ours.loss, metrics=["accuracy"], jit_compile=recorded)
     x, y = data
     arguments = {"epochs": 5, "batch_size": 16, "shuffle": False, "verbose": 0, "validation_split": 0.2}
     expected = theirs.fit(x, y, **arguments)

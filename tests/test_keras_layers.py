@@ -319,3 +319,14 @@ def test_weights_of_other_shapes_leave_the_layer_as_it_was():
         layer.set_weights([np.ones((3, 2)), np.ones(3)])
     for mine, other in zip(layer.get_weights(), before, strict=True):
         np.testing.assert_array_equal(mine, other)
+
+
+def test_the_moving_variance_is_that_which_normalises():
+    x = np.array([[1.0], [3.0], [8.0]], np.float32)
+    for unbiased, factor in ((False, 1.0), (True, 1.5)):
+        norm = nn.BatchNorm1d(1, momentum=1.0, unbiased=unbiased)
+        norm(af.tensor(x))
+        assert norm.running_var.item() == pytest.approx(factor * x.var(), rel=1e-6)
+    layer = layers.BatchNormalization(momentum=0.0)
+    layer(x, training=True)
+    assert layer.moving_variance.item() == pytest.approx(x.var(), rel=1e-6)

@@ -83,7 +83,7 @@ def test_the_seeds_program_learns_digits(kind, capsys):
         x_train, x_test = (x_train / 255.0).astype(kind), (x_test / 255.0).astype(kind)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the unscaled bytes
-        model, history, (loss, accuracy) = seeds_program(keras, x_train, y_train, x_test, y_test, epochs=3)
+        model, history, (_, accuracy) = seeds_program(keras, x_train, y_train, x_test, y_test, epochs=3)
     assert accuracy > 0.85
     assert history.history["loss"][-1] < history.history["loss"][0]
     assert model.weights[0].dtype == np.float32
@@ -272,6 +272,41 @@ def test_a_copy_is_a_model_of_its_own(data):
     model.fit(*data, **QUIET)
     for one, other in zip(before, twin.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
+    kept = model.get_weights()
+    twin.fit(*data, **QUIET)
+    assert not np.array_equal(before[0], twin.get_weights()[0])
+    np.testing.assert_array_equal(kept[0], model.get_weights()[0])
+
+
+def test_only_steps_without_ones_own_python_are_recorded():
+    def records(model, steps=1000):
+        return model._records(model._compiled("fit"), steps)
+
+    def loss(y_true, y_pred):
+        return (y_true - y_pred) ** 2
+
+    assert records(classifier())
+    assert records(classifier(), None)
+    assert not records(classifier(), 10)
+    assert records(classifier(jit_compile=True), 10)
+    assert not records(classifier(run_eagerly=True))
+    assert not records(classifier(jit_compile=False))
+    assert not records(classifier(loss=loss))
+    assert records(classifier(loss=loss, jit_compile=True))
+    own = Residual()
+    own.compile("sgd", "mse")
+    assert not records(own)
+
+
+def test_a_callback_may_evaluate_in_the_middle(data):
+    found = []
+
+    class Look(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            found.append(self.model.evaluate(*data, verbose=0)[0])
+
+    history = classifier().fit(*data, epochs=2, validation_data=data, callbacks=[Look()], **QUIET)
+    assert found == history["val_loss"]
 
 
 # ---------------------------------------------------------------- the way out
@@ -330,6 +365,15 @@ def test_a_copy_is_a_model_of_its_own(data):
 def test_what_is_wrong_and_what_to_do(wrong, message, data):
     with pytest.raises(AutogradError, match=message):
         wrong(*data)
+
+
+def test_one_sample_is_a_batch_of_one(data):
+    model = classifier()
+    model.fit(*data, **QUIET)
+    for wrong in (model.predict, model.evaluate, model.fit):
+        with pytest.raises(ShapeError, match=r"x\[None\]"):
+            wrong(data[0][0])
+    assert model.predict(data[0][:1], verbose=0).shape == (1, CLASSES)
 
 
 def test_call_is_needed():
@@ -436,14 +480,19 @@ def test_ones_own_model_layer_and_loss(data, tmp_path):
     def absolute(y_true, y_pred):
         return (y_true - y_pred).abs().mean(-1)
 
-    model = keras.Sequential([L.Dense(3), Scale(2.0)])
-    model.compile("sgd", absolute)
+    def bent(x):
+        return x * x.sigmoid()
+
+    model = keras.Sequential([L.Dense(3, activation=bent), Scale(2.0)])
+    model.compile("sgd", absolute, metrics=[absolute])
     x, _ = data
     model.fit(x, x[:, :3], **QUIET)
     model.save(path)
-    with pytest.raises(ModuleError, match="custom_objects"):
+    with pytest.raises(AutogradError, match="custom_objects"):
         keras.models.load_model(path)
-    loaded = keras.models.load_model(path, custom_objects={"Scale": Scale, "absolute": absolute})
+    with pytest.raises(ModuleError, match=r"'Scale'[\s\S]*custom_objects"):
+        keras.models.load_model(path, custom_objects={"bent": bent})
+    loaded = keras.models.load_model(path, custom_objects={"Scale": Scale, "absolute": absolute, "bent": bent})
     np.testing.assert_array_equal(loaded.predict(x, verbose=0), model.predict(x, verbose=0))
     assert loaded.evaluate(x, x[:, :3], verbose=0) == model.evaluate(x, x[:, :3], verbose=0)
 

@@ -181,7 +181,7 @@ IDS = [f"{loss.name}{'-logits' if getattr(loss, 'from_logits', False) else ''}" 
 def test_the_short_way_to_the_mean_and_weights_of_one_are_the_mean(loss, truth, scores):
     values = loss.call(truth, scores)
     assert values.shape == (6,)
-    counted = 6 if getattr(loss, "ignore_class", None) is None else (CLASSES != loss.ignore_class).sum()
+    counted = 6 if getattr(loss, "ignore_class", None) is None else (loss.ignore_class != CLASSES).sum()
     expected = values.numpy().sum() / counted
     assert loss(truth, scores).item() == pytest.approx(expected, rel=1e-12)
     assert loss(truth, scores, af.ones(6)).item() == pytest.approx(expected, rel=1e-12)

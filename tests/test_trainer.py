@@ -230,6 +230,16 @@ def test_sample_weights_count_each_sample(weights):
     assert found == pytest.approx(float((each * array).mean()), rel=1e-4, abs=1e-6)
 
 
+def test_with_weights_too_the_loss_is_what_it_is_now():
+    trainer = trainer_of(network(normalized=False, dropout=0.0))
+    trainer.evaluate(X, Y, sample_weight=np.ones(SAMPLES, np.float32))
+    trainer.loss.label_smoothing = 0.5
+    plain, weighted = (
+        trainer.evaluate(X, Y, sample_weight=one)["loss"] for one in (None, np.ones(SAMPLES, np.float32))
+    )
+    assert weighted == pytest.approx(plain, rel=1e-5)
+
+
 def test_a_class_weight_is_the_weight_of_its_samples():
     table = {0: 0.5, 1: 2.0, 2: 1.0}
     by_class = network()
@@ -665,7 +675,7 @@ def fits(*data, **options):
         (fits(X, Y, batch_size=0), ShapeError, "batch_size"),
         (fits(X, Y, accumulate=0), ShapeError, "accumulate"),
         (fits(X, Y, validation_split=1.5), ShapeError, "between 0 and 1, got 1.5"),
-        (fits(X, Y, validation_split=0.001), ShapeError, "leaves 70 to train on and 0"),
+        (fits(X, Y, validation_split=0.999), ShapeError, "leaves 0 to train on and 70"),
         (fits(X, Y, validation_split=0.2, split="first"), ShapeError, "'first'"),
         (fits(DataLoader(Rows(), 8), validation_split=0.2), DtypeError, "random_split"),
         (fits(DataLoader(Rows(), 8), batch_size=8), ShapeError, "decides the batches itself"),

@@ -17,7 +17,7 @@ from typing import Any
 from ..data import DataLoader
 from ..errors import AutogradError
 from ..functions import Tensor
-from ..serialization import save
+from ..serialization import check_writable, save
 from ..training import Classification, ProgressBar, Settings
 from ..training.settings import ACTIVATIONS, DATASETS, OPTIMIZERS, RECIPES
 
@@ -152,12 +152,11 @@ def prepare(folder: Path) -> None:
     """Make the output folder, and see before the training rather than after it whether it can be written to."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        writable = os.access(folder, os.W_OK | os.X_OK)
-        reason = "permission denied"
+        check_writable(folder / CHECKPOINT)
     except OSError as error:
-        writable, reason = False, error.strerror or str(error)
-    if not writable:
-        raise AutogradError(f"the output folder {folder} cannot be written to: {reason}.\n  Choose another: --output")
+        raise AutogradError(
+            f"the output folder {folder} cannot be written to: {error.strerror or error}.\n  Choose another: --output"
+        ) from None
 
 
 def position(session: Classification) -> str:
@@ -217,7 +216,7 @@ def draw(session: Classification, path: Path, images: Tensor, labels: Tensor) ->
     from visualize import LayoutError, render
 
     def loss(images: Tensor, labels: Tensor) -> Tensor:
-        result: Tensor = session.loss(session.model(images), labels)  # type: ignore[misc]
+        result: Tensor = session.loss(session.model(images), labels)
         return result
 
     path.unlink(missing_ok=True)  # an earlier run's

@@ -135,7 +135,7 @@ class Subset(Dataset[T]):
     (2, (tensor(7),))
     """
 
-    def __init__(self, dataset: Any, indices: Sequence[int]) -> None:
+    def __init__(self, dataset: Any, indices: Sequence[int] | np.ndarray) -> None:
         self.dataset = dataset
         self.indices = indices
 

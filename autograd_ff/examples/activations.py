@@ -52,13 +52,12 @@ def fitting_gain(activation: Callable[[af.Tensor], af.Tensor]) -> float:
 
 
 def network(activation: type[nn.Module], gain: float | None, depth: int, width: int) -> nn.Sequential:
-    """So many hidden layers; ``gain`` None leaves the weights as nn.Linear draws them."""
+    """So many hidden layers, without biases; where ``gain`` is None they are as nn.Linear makes them."""
     layers: list[nn.Module] = []
     for number in range(depth):
-        linear = nn.Linear(784 if number == 0 else width, width)
+        linear = nn.Linear(784 if number == 0 else width, width, bias=gain is None)
         if gain is not None:
             nn.init.normal_(linear.weight, std=gain / linear.in_features**0.5)
-            nn.init.zeros_(linear.bias)
         layers += [linear, activation()]
     return nn.Sequential(*layers, nn.Linear(width, 10))
 
@@ -70,10 +69,9 @@ def gradients_by_depth(model: nn.Sequential, images: af.Tensor, labels: af.Tenso
     for layer in model:
         hidden = layer(hidden)
         if isinstance(layer, nn.Linear):
-            hidden.retain_grad()
             outputs.append(hidden)
-    nn.functional.cross_entropy(hidden, labels).backward()
-    return [output.grad.double().norm().item() for output in outputs[:-1]]
+    gradients = af.autograd.grad(nn.functional.cross_entropy(hidden, labels), outputs[:-1])
+    return [one.double().norm().item() for one in gradients if one is not None]
 
 
 def run(

@@ -106,7 +106,7 @@ def run(
 
 
 def draw(path: str, outcomes: dict[str, Outcome], epsilon: float, columns: int = 8) -> None:
-    """One digit of each kind: as it is, what is added to it for the plain network, the sum; and the same for the other one."""
+    """Digits: as they are; and for each network what is added to them, the sum, and what the network reads there."""
     images, labels = pixels(200, train=False)
     chosen = [int(np.flatnonzero(labels.numpy() == digit)[0]) for digit in range(columns)]
     images, labels = images[chosen], labels[chosen]
@@ -154,9 +154,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     plain, hardened = outcomes.values()
     cost = plain.clean - hardened.clean
     print(
-        f"\nA change of at most {chosen.epsilon:g} takes the network from {plain.clean:.0%} to {plain.pgd:.0%}; trained on "
-        f"such changes it keeps {hardened.pgd:.0%}, and reads {abs(cost):.1%} {'fewer' if cost > 0 else 'more'} of the clean "
-        "digits."
+        f"\nA change of at most {chosen.epsilon:g} takes the network from {plain.clean:.1%} to {plain.pgd:.1%}; "
+        f"trained on such changes it keeps {hardened.pgd:.1%}, and reads {100 * abs(cost):.1f} points "
+        f"{'fewer' if cost > 0 else 'more'} of the clean digits."
     )
     command.picture(chosen, "adversarial_training.png", lambda path: draw(path, outcomes, chosen.epsilon))
     return 0

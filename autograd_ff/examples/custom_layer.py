@@ -32,7 +32,7 @@ class SwiGLU(nn.Module):
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
         self.width, self.hidden = width, hidden
-        # A Parameter that is an attribute is found by parameters(), state_dict(), gradcheck and pictures, under its name.
+        # As attributes they are found, under these names, by parameters(), state_dict(), gradcheck and pictures.
         self.gate = nn.Parameter(af.empty(width, hidden))
         self.up = nn.Parameter(af.empty(width, hidden))
         self.down = nn.Parameter(af.empty(hidden, width))
@@ -81,7 +81,8 @@ class Result:
 
 
 def run(
-    samples: int = 10000, epochs: int = 5, seed: int = 0, output: str | os.PathLike[str] = "runs/examples", verbose: int = 0
+    samples: int = 10000, epochs: int = 5, seed: int = 0, output: str | os.PathLike[str] = "runs/examples",
+    verbose: int = 0,
 ) -> Result:  # fmt: skip
     """Check, draw, train, save and load a network of the new layers."""
     Path(output).mkdir(parents=True, exist_ok=True)
@@ -131,9 +132,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command.table(["epoch", "test accuracy"], [[n + 1, f"{value:.2%}"] for n, value in enumerate(result.accuracy)])
     checked = result.layer_check.passed and result.network_check.passed
     print(
-        f"\nThe gradients of all {result.parameters:,} parameters {'agree' if checked else 'DO NOT agree'} with numeric "
-        f"ones; trained on {options.samples:,} digits the network reads {result.accuracy[-1]:.1%} of 2,000 new ones, and "
-        f"loaded from its file it predicts {'the same, bit for bit' if result.reloaded_equal else 'SOMETHING ELSE'}.\n"
+        f"\nThe gradients of all {result.parameters:,} parameters {'agree' if checked else 'DO NOT agree'} with "
+        f"numeric ones; trained on {options.samples:,} digits the network reads {result.accuracy[-1]:.1%} of 2,000 new "
+        "ones, and loaded from its file it predicts "
+        f"{'the same, bit for bit' if result.reloaded_equal else 'SOMETHING ELSE'}.\n"
         f"files: {options.output}/custom_layer.png, custom_layer_network.png, custom_layer.safetensors"
     )
     return 0

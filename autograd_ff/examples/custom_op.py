@@ -171,10 +171,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     passed = all(one.report.passed and one.second_order.passed and one.property is not False for one in right)
     culprit = wrong.report.culprit
     print(
-        f"The usual check {'lets the wrong version pass' if wrong.seems_right else 'refutes the wrong version'}; gradcheck "
-        f"names {'nothing' if culprit is None else f'{culprit.op} ({culprit.cause})'}; the right ones "
-        f"{'pass every check' if passed else 'DO NOT pass every check'}, and at 1000 give {right[0].at_1000:.2f}, where "
-        f"log(cosh(x)) gives {outcomes['log(cosh(x))'].at_1000}."
+        f"The usual check {'lets the wrong version pass' if wrong.seems_right else 'refutes the wrong version'}; "
+        f"gradcheck names {'nothing' if culprit is None else f'{culprit.op} ({culprit.cause})'}; the right ones "
+        f"{'pass every check' if passed else 'DO NOT pass every check'}, and at 1000 give {right[0].at_1000:.2f}, "
+        f"where log(cosh(x)) gives {outcomes['log(cosh(x))'].at_1000}."
     )
     return 0
 

@@ -59,12 +59,11 @@ class Outcome:
 
 
 def network(fill: Fill, depth: int, width: int) -> nn.Sequential:
-    """A deep ReLU network whose hidden weights are filled so, with biases of zero."""
+    """A deep ReLU network whose hidden weights are filled so; they have no biases."""
     layers: list[nn.Module] = []
     for number in range(depth):
-        linear = nn.Linear(784 if number == 0 else width, width)
+        linear = nn.Linear(784 if number == 0 else width, width, bias=False)
         fill(linear.weight)
-        nn.init.zeros_(linear.bias)
         layers += [linear, nn.ReLU()]
     return nn.Sequential(*layers, nn.Linear(width, 10))
 
@@ -94,7 +93,7 @@ def run(
         af.manual_seed(seed)
         optimizer = optim.SGD(model.parameters(), lr=rate, momentum=0.9)
         trainer = Trainer(model, nn.CrossEntropyLoss(), optimizer, ["accuracy"])
-        with suppress(NonFiniteError):  # the table says so
+        with np.errstate(over="ignore", invalid="ignore"), suppress(NonFiniteError):  # the table says so
             trainer.fit(images, labels, epochs=epochs, batch_size=64, checks=False, verbose=0)
         history = trainer.history.history
         accuracy = history["accuracy"][-1] if "accuracy" in history else math.nan
@@ -123,7 +122,8 @@ def draw(outcomes: Sequence[Outcome], path: str) -> None:
     training.set_ylim(0, 1.3 * sorted(starts)[len(starts) // 2])
     for axes in (depth, training):
         axes.xaxis.get_major_locator().set_params(integer=True)
-    training.legend(fontsize=9, loc="center right")
+    for line in training.legend(fontsize=9, loc="center right").get_lines():
+        line.set_linestyle("-")
     save(figure, path, f"A ReLU network of {len(outcomes[0].variances)} hidden layers")
 
 

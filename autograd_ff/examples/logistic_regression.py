@@ -160,11 +160,9 @@ def draw(path: str, result: Result) -> None:
     for column, name in enumerate(("precision", "recall")):
         axes[-1].plot(logits, curves[:, column], color=COLORS[column], label=name)
     for what, threshold, _, _ in result.thresholds:
-        axes[-1].axvline(np.log(threshold / (1 - threshold)), color="0.4", linestyle=":", linewidth=1)
-        axes[-1].text(
-            np.log(threshold / (1 - threshold)), axes[-1].get_ylim()[0], what + " ", rotation=90, ha="right", va="bottom",
-            fontsize=8, color="0.3",
-        )  # fmt: skip
+        logit, lowest = np.log(threshold / (1 - threshold)), axes[-1].get_ylim()[0]
+        axes[-1].axvline(logit, color="0.4", linestyle=":", linewidth=1)
+        axes[-1].text(logit, lowest, f" {what}", rotation=90, ha="right", va="bottom", fontsize=8, color="0.3")
     axes[-1].set(xlabel="threshold of the logit", title=f"{len(result.labels):,} test samples, AUC {result.auc:.4f}")
     axes[-1].legend(loc="lower left")
     save(figure, path)
@@ -198,9 +196,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     gap = abs(result.objective / result.best_objective - 1)
     print(
-        f"\nThe loss, penalty included, is {result.objective:.6f}, and the solver's least differs from it by {gap:.0e} of it; the "
-        f"weights' cosine with the solver's is {result.similarity:.6f}. On {len(result.labels):,} test samples the accuracy "
-        f"is {result.accuracy:.2%} and the area under the ROC curve {result.auc:.4f}."
+        f"\nThe loss, penalty included, is {result.objective:.6f}, and the solver's least differs from it by {gap:.0e} "
+        f"of it; the weights' cosine with the solver's is {result.similarity:.6f}. On {len(result.labels):,} test "
+        f"samples the accuracy is {result.accuracy:.2%} and the area under the ROC curve {result.auc:.4f}."
     )
     command.picture(chosen, "logistic_regression.png", lambda path: draw(path, result))
     return 0

@@ -1,9 +1,9 @@
 """Seven optimizers end up close together, each at its own best learning rate; but these rates lie far apart.
 
 The same network from the same weights on the same batches, trained by each rule at each rate of a logarithmic grid. Momentum
-adds up past gradients, ten times one gradient where they agree, so its rates are a tenth of plain descent's. Adagrad,
-RMSprop and Adam divide each gradient by the root of its past squares: a rate is then about the size of a step in each
-weight, whatever the gradient's scale, and has to be small. A rate is never good or bad without its optimizer.
+adds up past gradients, to ten times one gradient where they agree, and so wants smaller rates. RMSprop and Adam divide each
+gradient by the root of its recent squares: a rate is then about the size of a step in each weight, whatever the gradient's
+scale, and has to be small. Adagrad's divisor only grows, so it may begin with more. No rate is good or bad by itself.
 
 Sources: B. Polyak, "Some methods of speeding up the convergence of iteration methods" (1964); Y. Nesterov, "A method of
 solving a convex programming problem with convergence rate O(1/k²)" (1983); J. Duchi et al., "Adaptive subgradient methods"
@@ -75,10 +75,13 @@ def run(
         model = network(seed)
         optimizer = OPTIMIZERS[name](model.parameters(), lr=float(rate))
         trainer = Trainer(model, nn.CrossEntropyLoss(), optimizer, ["accuracy"])
-        with suppress(NonFiniteError):  # it keeps the weights from before the step that was too large
-            # The batches are drawn from the generator that the network's weights were drawn from: the same ones each time.
-            trainer.fit(images, labels, epochs=epochs, batch_size=50, checks=False, verbose=0)
-        tried[name].append((trainer.evaluate(held_out, batch_size=500)["accuracy"], trainer.history))
+        # The batches are drawn from the generator that the weights were drawn from: the same ones each time. At some rates
+        # the loss explodes; the weights are then left as before the step that was too large.
+        with np.errstate(over="ignore", invalid="ignore"):
+            with suppress(NonFiniteError):
+                trainer.fit(images, labels, epochs=epochs, batch_size=50, checks=False, verbose=0)
+            accuracy = trainer.evaluate(held_out, batch_size=500)["accuracy"]
+        tried[name].append((accuracy, trainer.history))
     return [
         Outcome(
             name,
@@ -104,7 +107,8 @@ def draw(outcomes: Sequence[Outcome], goal: float, path: str) -> None:
     rates.set(title="at every rate", xlabel="learning rate", ylabel="test accuracy", ylim=(0, 1))
     training.set(title="each at its best rate", xlabel="epoch", ylabel="training loss")
     training.xaxis.get_major_locator().set_params(integer=True)
-    training.legend(fontsize=9, title="and the rate")
+    handles, labels = training.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right center", title="best rate", frameon=False, fontsize=9)
     save(figure, path, "Seven optimizers, the same weights and batches")
 
 

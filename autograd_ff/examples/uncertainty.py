@@ -6,8 +6,8 @@ halves less than of others. A network with two outputs, mean and log variance, t
 log-likelihood, learns where it is how noisy. But it is sure of itself also where it has seen nothing. Networks from
 different first weights agree on what the data tell, and disagree elsewhere: for a deep ensemble the variance is the
 mean of the predicted variances (noise) plus the variance of the means (ignorance). Whether such numbers can be relied
-on is counted: of held-out targets 68 % lie within one predicted standard deviation and 95 % within two, if the errors
-are normal.
+on can be counted: of held-out targets 68 % lie within one predicted standard deviation and 95 % within two, if the
+errors are normal.
 
 Sources: D. Nix and A. Weigend, "Estimating the Mean and Variance of the Target Probability Distribution" (1994); B.
 Lakshminarayanan et al., "Simple and Scalable Predictive Uncertainty Estimation Using Deep Ensembles" (2017).
@@ -69,7 +69,7 @@ class Prediction:
         return float(nn.functional.gaussian_nll_loss(mean, af.tensor(targets), variance, full=True).item())
 
     def reliability(self, targets: np.ndarray, groups: int = 10) -> tuple[list[float], list[float]]:
-        """The samples in groups by how sure the prediction is: the deviation that is predicted, and the one that occurs."""
+        """In groups of samples, the surest first: the deviation that is predicted, and the one that occurs."""
         parts = np.array_split(np.argsort(self.deviation), groups)
         predicted = [float(np.sqrt((self.deviation[part] ** 2).mean())) for part in parts]
         return predicted, [float(np.sqrt(((targets - self.mean)[part] ** 2).mean())) for part in parts]
@@ -170,10 +170,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     predicted, occurring = result.ensemble.reliability(targets)
     ratio = np.median(np.sqrt(result.negatives.ignorance)) / np.median(np.sqrt(result.ensemble.ignorance))
     print(
-        f"\nThe tenth of the halves that the ensemble is surest of is off by {occurring[0]:.2f} ({predicted[0]:.2f} predicted), "
-        f"the tenth that it is least sure of by {occurring[-1]:.2f} ({predicted[-1]:.2f}); {result.ensemble.within(targets, 2):.1%} "
-        f"lie within two deviations, of a single network's {result.single.within(targets, 2):.1%}; and on negatives its members "
-        f"disagree {ratio:.1f} times as much."
+        f"\nThe tenth of the halves that the ensemble is surest of is off by {occurring[0]:.2f} ({predicted[0]:.2f} "
+        f"predicted), the tenth that it is least sure of by {occurring[-1]:.2f} ({predicted[-1]:.2f}); "
+        f"{result.ensemble.within(targets, 2):.1%} lie within two of its deviations, "
+        f"{result.single.within(targets, 2):.1%} within two of a single network's; "
+        f"and on negatives its members disagree {ratio:.1f} times as much."
     )
     command.picture(chosen, "uncertainty.png", lambda path: draw(path, result))
     return 0

@@ -28,10 +28,16 @@ from . import (
     saving,
     utils,
 )
+from .initializers import Initializer
 from .layers import Input, KerasTensor, Layer
+from .losses import Loss
+from .metrics import Metric
 from .models import Model, Sequential
+from .optimizers import Optimizer
+from .regularizers import Regularizer
 
 __all__ = [
-    "Input", "KerasTensor", "Layer", "Model", "Sequential", "activations", "backend", "callbacks", "datasets",
-    "initializers", "layers", "losses", "metrics", "models", "optimizers", "regularizers", "saving", "utils",
+    "Initializer", "Input", "KerasTensor", "Layer", "Loss", "Metric", "Model", "Optimizer", "Regularizer", "Sequential",
+    "activations", "backend", "callbacks", "datasets", "initializers", "layers", "losses", "metrics", "models",
+    "optimizers", "regularizers", "saving", "utils",
 ]  # fmt: skip

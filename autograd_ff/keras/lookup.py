@@ -9,6 +9,7 @@ from typing import Any
 
 from ..engine import here
 from ..errors import ShapeError
+from .registry import known_objects
 
 __all__ = ["describe", "find", "look_up"]
 
@@ -52,7 +53,7 @@ def find(identifier: Any, table: Mapping[str, Any], what: str, custom_objects: M
         what: how to call such a thing in an error.
         custom_objects: further ones, which go before those of the table.
     """
-    known = {**table, **custom_objects} if custom_objects else table
+    known = {**table, **known_objects(), **(custom_objects or {})}
     if identifier is None:
         return None
     if isinstance(identifier, Mapping):

@@ -5,8 +5,8 @@ All training is done by `autograd_ff.training.Trainer`; what stands here is Kera
 
 from __future__ import annotations
 
-import math
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -21,7 +21,10 @@ from .layers.input_layer import InputLayer
 from .layers.layer import Layer
 from .layers.layer import _as_tensors as as_tensors
 from .layers.layer import _shape_of as shape_of
+from .layers.shaping import Lambda
 from .layers.symbolic import KerasTensor
+from .losses import LossFunctionWrapper
+from .naming import snake_case
 from .registry import custom_object_scope, may_build
 from .saving import (
     deserialize_layer,
@@ -36,6 +39,10 @@ from .summary import summary_text
 from .trainer import KerasTrainer
 
 __all__ = ["Model", "Sequential", "load_model", "save_model"]
+
+
+# A step is recorded, and loops are made for it, in a second or less, and each replay saves half of a millisecond or less.
+WORTH_RECORDING = 200
 
 
 class Model(Layer):
@@ -61,7 +68,8 @@ class Model(Layer):
     ...         return self.head(x + self.inner(x))
     >>> model = Residual()
     >>> model.compile(optimizer="sgd", loss="mse")
-    >>> history = model.fit(np.ones((8, 4)), np.zeros(8), epochs=3, verbose=0)
+    >>> x = np.random.default_rng(0).normal(size=(64, 4))
+    >>> history = model.fit(x, x.sum(1), epochs=3, verbose=0)
     >>> len(history["loss"]), model.count_params()
     (3, 25)
     """
@@ -183,7 +191,7 @@ class Model(Layer):
             weighted_metrics: the same, with those weights.
             run_eagerly: run each step as it is written, without recording it.
             jit_compile: record the step and replay it (`autograd_ff.compile`): always, never, or, with ``"auto"``, where
-                all layers are of this package.
+                all layers are of this package and there are 200 steps or more.
             steps_per_execution, auto_scale_loss: accepted, and without effect.
 
         Raises:
@@ -191,9 +199,9 @@ class Model(Layer):
 
         >>> from autograd_ff import keras
         >>> model = keras.Sequential([keras.layers.Dense(1)])
-        >>> model.compile(optimizer="adma", loss="mse")
+        >>> model.compile(optimizer="adma", loss="mse")  # doctest: +ELLIPSIS
         Traceback (most recent call last):
-        autograd_ff.errors.ShapeError: there is no optimizer 'adma'; did you mean 'adam' or 'adamw' or 'adamax'?...
+        autograd_ff.errors.ShapeError: there is no optimizer 'adma'; did you mean 'adam' or 'adamw'?...
         """
         self.__dict__["_settings"] = Settings(
             optimizer, loss, loss_weights, metrics, weighted_metrics, run_eagerly, jit_compile
@@ -322,11 +330,12 @@ class Model(Layer):
         if validation_data is not None:
             validation = _validation(validation_data, validation_batch_size, batch_size)
         elif validation_split:
-            (x, y, sample_weight), held = _split(x, y, sample_weight, validation_split, options.pop("split", "last"))
+            (x, y, sample_weight), held = split_off(x, y, sample_weight, validation_split, options.pop("split", "last"))
             validation = batches_of(*held, batch_size=validation_batch_size, otherwise=batch_size)
         training = batches_of(x, y, sample_weight, batch_size=batch_size, shuffle=shuffle)
-        self._make(training)
-        options.setdefault("compile", self._records(settings))
+        self._make(training, x)
+        batches = training.count if steps_per_epoch is None else steps_per_epoch
+        options.setdefault("compile", self._records(settings, batches and batches * (epochs - initial_epoch)))
         trainer = self._trainer()
         self.__dict__["_running"] = trainer
         try:
@@ -368,8 +377,9 @@ class Model(Layer):
         [4.0, 2.0]
         """
         settings = self._compiled("evaluate")
-        batches = batches_of(_several(x, "evaluate"), _one(y), sample_weight, batch_size=batch_size)
-        self._make(batches)
+        x = _several(x, "evaluate")
+        batches = batches_of(x, _one(y), sample_weight, batch_size=batch_size)
+        self._make(batches, x)
         found = self._trainer().evaluate(batches, steps=steps, callbacks=_listed(callbacks), verbose=verbose)
         if return_dict:
             return found
@@ -397,9 +407,8 @@ class Model(Layer):
                [0.5, 0.5]], dtype=float32)
         """
         x = _several(x, "predict")
-        # Several inputs, in a tuple, must not be taken for inputs and targets: any targets will do, nobody reads them.
-        batches = batches_of(x, x[0] if isinstance(x, tuple) else None, batch_size=batch_size)
-        self._make(batches)
+        batches = batches_of(x, batch_size=batch_size, inputs_only=True)
+        self._make(batches, x)
         found = self._trainer().predict(batches, steps=steps, callbacks=_listed(callbacks), verbose=verbose)
         return _arrays(found)
 
@@ -446,8 +455,14 @@ class Model(Layer):
 
     # ---------------------------------------------------------------- behind them
 
-    def _make(self, batches: Batches) -> None:
-        """Build the model for the inputs of these batches, where it is not built yet."""
+    def _make(self, batches: Batches, x: Any) -> None:
+        """Build the model for the inputs of these batches, where it is not built yet; else see whether it is for such."""
+        shape = self.input_shape
+        if isinstance(shape, tuple) and getattr(x, "ndim", len(shape)) == len(shape) - 1 and len(x):
+            raise ShapeError(
+                f"{self.name!r} was built for inputs of shape {shape}, and these have shape {tuple(x.shape)}.{here()}\n"
+                "  One sample is a batch of one: x[None]."
+            )
         if self.built and all(layer.built for layer in self.modules() if isinstance(layer, Layer)):
             return
         batch = batches.first()
@@ -463,13 +478,20 @@ class Model(Layer):
             self, settings.loss, settings.bound(self), settings.metrics, settings.weighted_metrics, settings.scale
         )
 
-    def _records(self, settings: Settings) -> bool:
-        """Whether the step is to be recorded and replayed."""
+    def _records(self, settings: Settings, steps: int | None) -> bool:
+        """Whether the step, of which there are to be so many, is to be recorded and replayed."""
         if settings.run_eagerly or not settings.jit_compile:
             return False
+        if settings.jit_compile is True:
+            return True
+        if steps is not None and steps < WORTH_RECORDING:
+            return False
         package = __name__.partition(".")[0]
-        ours = all(type(module).__module__.partition(".")[0] == package for module in self.modules())
-        return ours or settings.jit_compile is True
+        functions = (Lambda, LossFunctionWrapper)  # somebody's Python, which may do what a record does not see
+        parts = [*self.modules(), settings.loss]
+        return all(type(one).__module__.partition(".")[0] == package for one in parts) and not any(
+            isinstance(one, functions) for one in parts
+        )
 
     # ---------------------------------------------------------------- looking at it
 
@@ -587,16 +609,23 @@ class Sequential(Model):
             self.__dict__["_input"] = layer
             return
         self._check_layer(layer)
-        key, number = layer.name, 1
-        while key in self._modules:  # the same layer again
-            number += 1
-            key = f"{layer.name}~{number}"
-        self.add_module(key, layer)
+        self.add_module(self._key(layer), layer)
         self.__dict__["built"] = False
         first = self.layers[0] if self.__dict__["_input"] is None else self.__dict__["_input"]
         shape = getattr(first, "declared_shape", None) or (first.input_shape if isinstance(first, Model) else None)
         if shape is not None and may_build():
             self.build(shape)
+
+    def _key(self, layer: Any) -> str:
+        """Under which name the weights of a layer stand in the model: its own, or, where it was given none, one that counts
+        in this model alone, so that the same program finds its weights in a file again."""
+        stem = snake_case(type(layer).__name__)
+        key = base = stem if re.fullmatch(rf"{stem}(_\d+)?", layer.name) else layer.name
+        number = 0
+        while key in self._modules:
+            number += 1
+            key = f"{base}_{number}"
+        return key
 
     def _check_layer(self, layer: Any) -> None:
         if isinstance(layer, type):
@@ -725,13 +754,3 @@ def _validation(data: Any, batch_size: int | None, otherwise: int | None) -> Bat
         x, y, *weights = data
         return batches_of(_several(x, "validation"), _one(y), *weights, batch_size=batch_size, otherwise=otherwise)
     return batches_of(data, batch_size=batch_size, otherwise=otherwise)
-
-
-def _split(x: Any, y: Any, weights: Any, fraction: float, how: str) -> Any:
-    """As `split_off`, with the number of samples that Keras takes: what is trained on is rounded down."""
-    if isinstance(fraction, (int, float)) and 0 < fraction < 1:
-        first = next(iter(leaves(x)), None)
-        length = len(first) if hasattr(first, "__len__") else 0
-        if length:
-            fraction = (length - math.floor(length * (1.0 - fraction))) / length
-    return split_off(x, y, weights, fraction, how)

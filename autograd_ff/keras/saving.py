@@ -197,6 +197,15 @@ def load_weights(model: Any, filepath: str | os.PathLike[str], skip_mismatch: bo
     Raises:
         StateDictError: names or shapes differ; nothing is taken over then.
         FileFormatError: the file is damaged, truncated, or of another kind.
+
+    >>> import tempfile
+    >>> from autograd_ff import keras
+    >>> path = os.path.join(tempfile.mkdtemp(), "model.weights.safetensors")
+    >>> first, second = (keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]) for _ in range(2))
+    >>> keras.saving.save_weights(first, path)
+    >>> keras.saving.load_weights(second, path)
+    >>> bool((first.get_weights()[0] == second.get_weights()[0]).all())
+    True
     """
     name = os.fspath(filepath)
     content = _read(name)
@@ -267,9 +276,11 @@ def _damaged(name: str) -> Iterator[None]:
     except StateDictError as error:
         raise FileFormatError(f"the weights in {name} are not those of the model in it: {error}") from error
     except (AutogradError, TypeError, ValueError, LookupError, AttributeError, MemoryError, OverflowError) as error:
-        raise FileFormatError(
-            f"{name} describes a model that cannot be put together: {str(error) or type(error).__name__}"
-        ) from error
+        what = str(error) or type(error).__name__
+        way_out = (
+            "\n  If it is your own, name it: load_model(path, custom_objects={…})." if "there is no" in what else ""
+        )
+        raise FileFormatError(f"{name} describes a model that cannot be put together: {what}{way_out}") from error
 
 
 def _shapes(model: Any) -> dict[str, Any]:

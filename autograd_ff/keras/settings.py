@@ -76,9 +76,10 @@ class Settings:
             optimizers.deserialize(config["optimizer"], own),
             None if loss is None else losses.deserialize(loss, own),
             config["loss_weights"],
-            *([_read_metric(one, own) for one in config[name]] for name in METRICS),
-            config["run_eagerly"],
-            config["jit_compile"],
+            metrics=[_read_metric(one, own) for one in config["metrics"]],
+            weighted_metrics=[_read_metric(one, own) for one in config["weighted_metrics"]],
+            run_eagerly=config["run_eagerly"],
+            jit_compile=config["jit_compile"],
         )
 
     # ---------------------------------------------------------------- the optimizer of a model

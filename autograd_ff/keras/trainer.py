@@ -32,6 +32,7 @@ class KerasTrainer(Trainer):
         self, model: Any, loss: Any, optimizer: Any, metrics: Iterable[Any], weighted: Iterable[Any], scale: float = 1.0
     ) -> None:
         super().__init__(model, loss, optimizer)
+        self.loss: Any = loss
         self.metrics = [*metrics, *weighted]
         self._weighted = {metric.name for metric in weighted}
         self._scale = scale

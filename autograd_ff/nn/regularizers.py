@@ -95,12 +95,10 @@ class L1L2(Regularizer):
 
     def penalty(self, weight: Tensor) -> Tensor:
         """The cost of one tensor."""
-        first = weight.abs().sum() * self.l1 if self.l1 or not self.l2 else None
         if not self.l2:
-            assert first is not None
-            return first
-        second = (weight * weight).sum() * self.l2
-        return second if first is None else first + second
+            return weight.abs().sum() * self.l1
+        squares = (weight * weight).sum() * self.l2
+        return weight.abs().sum() * self.l1 + squares if self.l1 else squares
 
     def get_config(self) -> dict[str, Any]:
         return {"l1": self.l1, "l2": self.l2}

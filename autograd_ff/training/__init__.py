@@ -13,10 +13,11 @@ from .checks import Finding
 from .classification import Classification, evaluate, feedforward
 from .history import History
 from .interrupt import Interruption
+from .range_test import RangeTest, learning_rate_range_test
 from .settings import Settings
 from .trainer import Trainer
 
 __all__ = [
-    "Callback", "Classification", "Finding", "History", "Interruption", "Settings", "Trainer", "callbacks", "evaluate", "feedforward",
-    "metrics", *callbacks.__all__,
+    "Callback", "Classification", "Finding", "History", "Interruption", "RangeTest", "Settings", "Trainer", "callbacks",
+    "evaluate", "feedforward", "learning_rate_range_test", "metrics", *callbacks.__all__,
 ]  # fmt: skip

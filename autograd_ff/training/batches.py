@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..data import DataLoader, Subset, TensorDataset
-from ..data.sampler import check_batch_size
+from ..data import DataLoader, IterableDataset, Subset, TensorDataset
 from ..engine import TensorCore, get_default_dtype, here, warn, wrap
-from ..errors import AutogradError, DtypeError, ShapeError
-from .randomness import Randomness
+from ..errors import DtypeError, ShapeError
+from .randomness import Randomness, generators_in
 
 __all__ = ["Batch", "Batches", "batches_of", "split_off"]
 
@@ -29,8 +29,10 @@ class Batch(NamedTuple):
     @property
     def size(self) -> int:
         """The number of samples."""
-        first = next(iter(leaves(self.inputs)), None)
-        if first is None or not first.shape:
+        first = self.inputs
+        while isinstance(first, (Mapping, tuple, list)):
+            first = next(iter(leaves(first)), None)
+        if not getattr(first, "shape", ()):
             raise ShapeError(
                 f"a batch has its samples along the first dimension of its inputs, got {self.inputs!r}{here()}"
             )
@@ -44,7 +46,11 @@ class Batches:
         source: gives an iterable with the batches of one epoch at each call.
         count: batches of an epoch, or None where nobody knows.
         generators: of random numbers, besides the default one, that decide the order.
+        streams: passes may be one and the same stream, so that none is begun in vain.
         once: the source is one pass that cannot be begun again.
+
+    Attributes:
+        began: the state of the randomness when the last epoch began, before anything was drawn for it.
     """
 
     def __init__(
@@ -54,34 +60,42 @@ class Batches:
         *,
         unpack: Callable[[Any], Batch] | None = None,
         generators: Sequence[Any] = (),
+        streams: bool = False,
         once: bool = False,
     ) -> None:
         self._source = source
         self._unpack = unpack or unpacked
+        self._streams = streams or once
         self._once = once
-        self._pending: list[Any] = []  # read ahead of a pass that cannot be begun again
-        self._pass: Iterator[Any] | None = None
+        self._pass: Iterator[Any] | None = None  # the only one there is
+        self._ahead: tuple[list[Any], Iterator[Any]] | None = None  # an epoch that was looked into, and its randomness
+        self.began: list[Any] = []
         self.count = count
         self.randomness = Randomness(generators)
 
     def epoch(self) -> Iterator[Batch]:
         """The batches of the next epoch. The order is drawn here and now."""
-        return map(self._unpack, iter(self._source()) if not self._once else self._going_on())
+        self.began, batches = self._ahead or (self.randomness.state(), self._begin())
+        self._ahead = None
+        return map(self._unpack, batches)
 
-    def _going_on(self) -> Iterator[Any]:
+    def _begin(self) -> Iterator[Any]:
+        if not self._once:
+            return iter(self._source())
         if self._pass is None:
             self._pass = iter(self._source())
-        while self._pending:
-            yield self._pending.pop(0)
-        yield from self._pass
+        return self._pass
 
     def first(self) -> Batch | None:
         """The first batch of the next epoch, which will have it all the same; None where there is none."""
-        if self._once:
-            for batch in itertools.islice(self._going_on(), 1):
-                self._pending.insert(0, batch)
-                return self._unpack(batch)
-            return None
+        if self._streams:
+            began, batches = self._ahead or (self.randomness.state(), self._begin())
+            found = list(itertools.islice(batches, 1))
+            batches = itertools.chain(found, batches)
+            if self._once:
+                self._pass = batches
+            self._ahead = began, batches
+            return self._unpack(found[0]) if found else None
         state = self.randomness.state()
         try:
             return next(self.epoch(), None)
@@ -117,26 +131,27 @@ def batches_of(
         return data
     if targets is None and not inputs_only:
         data, targets, weights = _parts(data, weights)
+    size = next((one for one in (batch_size, otherwise) if one is not None), 32)
     if _holds_arrays(data):
-        return _of_arrays(
-            data, targets, weights, check_size(batch_size if batch_size is not None else otherwise), shuffle
-        )
+        return _of_arrays(data, targets, weights, size, shuffle)
     for name, given in (("targets", targets), ("sample_weight", weights)):
         if given is not None:
             raise DtypeError(f"{type(data).__name__} brings its own targets and weights; leave {name} away.{here()}")
     if isinstance(data, DataLoader):
         _comes_in_batches(data, batch_size)
-        generators = [data.generator, getattr(data.sampler, "generator", None)]
-        return Batches(lambda: data, _length(data), generators=generators)
-    if hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, (list, tuple, str, Mapping)):
-        loader = DataLoader(data, check_size(batch_size if batch_size is not None else otherwise), shuffle=shuffle)
-        return Batches(lambda: loader, len(loader))
+        streams = isinstance(data.dataset, IterableDataset)
+        return Batches(lambda: data, _length(data), generators=generators_in(data), streams=streams)
+    if _is_dataset(data):
+        loader = DataLoader(data, size, shuffle=shuffle)
+        return Batches(lambda: loader, len(loader), generators=generators_in(data))
     if hasattr(data, "__iter__"):
         _comes_in_batches(data, batch_size)
-        return Batches(lambda: data, _length(data), once=iter(data) is data)
+        return Batches(
+            lambda: data, _length(data), generators=generators_in(data), streams=True, once=iter(data) is data
+        )
     if callable(data):
         _comes_in_batches(data, batch_size)
-        return Batches(data)
+        return Batches(data, streams=True)
     raise DtypeError(
         f"data are arrays, Tensors, a Dataset, a DataLoader, an iterable of batches or a function that makes one; got "
         f"{type(data).__name__}.{here()}"
@@ -160,13 +175,6 @@ def _parts(data: Any, weights: Any) -> tuple[Any, Any, Any]:
     return data, None, weights
 
 
-def check_size(batch_size: int | None) -> int:
-    if batch_size is None:
-        return 32
-    check_batch_size(batch_size)
-    return batch_size
-
-
 def _comes_in_batches(data: Any, batch_size: int | None) -> None:
     if batch_size is not None:
         raise ShapeError(
@@ -180,6 +188,12 @@ def _length(data: Any) -> int | None:
         return len(data)
     except (TypeError, AttributeError, NotImplementedError):
         return None
+
+
+def _is_dataset(data: Any) -> bool:
+    """Whether it gives samples by their number; what Python itself has of that kind holds batches."""
+    collection = isinstance(data, (DataLoader, list, tuple, str, Mapping))
+    return not collection and hasattr(data, "__getitem__") and hasattr(data, "__len__")
 
 
 def _is_array(value: Any) -> bool:
@@ -208,16 +222,31 @@ def as_tensor(value: Any, what: str) -> Any:
         return value
     if hasattr(value, "to_numpy"):  # a DataFrame or a Series
         value = value.to_numpy()
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, (list, tuple)) and _is_numbers(value):
         try:
             value = np.asarray(value)
         except ValueError as error:
             raise ShapeError(f"{what} are lists of different lengths: {error}{here()}") from None
+    if not isinstance(value, np.ndarray) or isinstance(value, np.ma.MaskedArray):
+        raise DtypeError(
+            f"{what} are one array, got a {type(value).__name__}.{here()}\n"
+            "  Fill in what is masked; several arrays come in batches of one's own, from a Dataset or a generator."
+        )
+    value = value.view(np.ndarray)
     if value.dtype.kind not in "biuf":
         raise DtypeError(f"{what} are an array of {value.dtype}; only numbers can be trained on.{here()}")
-    if value.dtype == np.float64:
+    if value.dtype.newbyteorder("=") == np.float64:
         value = value.astype(get_default_dtype())
     return wrap(value)
+
+
+def _for_each(weights: Any) -> Any:
+    """Weights with one number for each sample; a column is taken for that."""
+    if weights.ndim == 2 and weights.shape[1] == 1:
+        weights = weights[:, 0]
+    if weights.ndim != 1:
+        raise ShapeError(f"weights are a number for each sample, got shape {tuple(weights.shape)}.{here()}")
+    return weights
 
 
 def leaves(inputs: Any) -> list[Any]:
@@ -242,7 +271,7 @@ def _of_arrays(inputs: Any, targets: Any, weights: Any, batch_size: int, shuffle
     if targets is not None:
         columns.append(as_tensor(targets, "targets"))
     if weights is not None:
-        columns.append(as_tensor(weights, "sample_weight"))
+        columns.append(_for_each(as_tensor(weights, "sample_weight")))
     lengths = [column.shape[0] if column.shape else None for column in columns]
     if None in lengths or len(set(lengths)) > 1:
         names = [*("inputs" for _ in range(several)), *(["targets"] if targets is not None else []), "sample_weight"]
@@ -270,8 +299,10 @@ def unpacked(batch: Any) -> Batch:
     if _is_array(batch) or isinstance(batch, Mapping):
         return Batch(_tensors(batch))
     if isinstance(batch, (tuple, list)) and 1 <= len(batch) <= 3:
-        inputs, *rest = batch
-        return Batch(_tensors(inputs), *map(_tensors, rest))
+        inputs, *rest = map(_tensors, batch)
+        if len(rest) == 2 and rest[1] is not None:
+            rest[1] = _for_each(rest[1])
+        return Batch(inputs, *rest)
     size = f" of length {len(batch)}" if isinstance(batch, (tuple, list)) else ""
     raise DtypeError(
         f"a batch is (inputs, targets) or (inputs, targets, weights), got {type(batch).__name__}{size}.{here()}\n"
@@ -303,22 +334,21 @@ def split_off(
 
     A class that is missing on one side is warned of.
     """
-    if not 0 < fraction < 1:
+    if not isinstance(fraction, (int, float, np.number)) or not 0 < fraction < 1:
         raise ShapeError(f"validation_split is a fraction of the samples between 0 and 1, got {fraction!r}.{here()}")
     if how not in SPLITS:
         raise ShapeError(f"split is one of {', '.join(map(repr, SPLITS))}, not {how!r}.{here()}")
     if targets is None:
         data, targets, weights = _parts(data, weights)
+    data, targets, weights = (_array_of_numbers(one) for one in (data, targets, weights))
     arrays = _holds_arrays(data)
-    if not arrays and (
-        isinstance(data, DataLoader) or not hasattr(data, "__getitem__") or not hasattr(data, "__len__")
-    ):
+    if not arrays and not _is_dataset(data):
         raise DtypeError(
             f"validation_split divides arrays and Datasets, not {type(data).__name__}.{here()}\n"
             "  Split the dataset with autograd_ff.data.random_split, and give validation_data."
         )
     length = len(next(iter(leaves(data)))) if arrays else len(data)
-    held = round(length * fraction)
+    held = length - math.floor(length * (1 - fraction))  # as Keras rounds
     if not 0 < held < length:
         raise ShapeError(
             f"validation_split={fraction} of {length} samples leaves {length - held} to train on and {held} to validate "
@@ -337,6 +367,10 @@ def split_off(
         else:
             parts.append((Subset(data, chosen), None, None))
     return parts[0], parts[1]  # type: ignore[return-value]
+
+
+def _array_of_numbers(value: Any) -> Any:
+    return as_tensor(value, "lists") if isinstance(value, (list, tuple)) and _is_numbers(value) else value
 
 
 def _rows(array: Any, chosen: np.ndarray) -> Any:
@@ -398,11 +432,3 @@ def _warn_of_missing_classes(classes: np.ndarray | None, order: np.ndarray, held
                 if how == "last"
                 else f"validation_split leaves no sample of class {shown} in the {name} part; choose {out}."
             )
-
-
-def exhausted(epoch: int, batch: int) -> AutogradError:
-    """The error for data that end before the training does."""
-    return AutogradError(
-        f"the data ended in epoch {epoch + 1} after {batch} batches.{here()}\n"
-        "  A generator runs once: give a function that makes one (fit(make_batches, …)), or a DataLoader."
-    )

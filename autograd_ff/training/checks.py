@@ -30,21 +30,21 @@ from .checking.gradients import check_gradients
 from .checking.inputs import Entering, check_inputs
 from .checking.parameters import check_held, check_zero, named_parameters
 from .checking.targets import check_labels, check_outputs, check_shapes
-from .checking.untouched import RandomState, untouched
+from .randomness import RandomState
+from .untouched import untouched
 
 __all__ = ["NAMES", "Finding", "announce", "examine"]
 
 NAMES = ("shapes", "labels", "inputs", "float64", "parameters", "gradients", "output")
 
 _SEVERITIES = ("error", "warning", "info")
-_OF_LINT = {  # which check a finding of visualize.lint belongs to
+_OF_LINT = {  # which check a finding of visualize.lint belongs to; one of another kind belongs to none
     "broadcast": "shapes",
     "float64": "float64",
     "no gradient": "parameters",
     "kept alive": "parameters",
     "scores": "output",
     "mode": "output",
-    "shared": "",
 }
 
 _ADVICE = {
@@ -107,6 +107,7 @@ class _Examination:
         self.outputs: Any = None
         self.error: Exception | None = None
         self.lint: tuple[Any, ...] = ()
+        self.parameters: dict[str, Any] = {}
         self.gradients: dict[str, np.ndarray] = {}
         self.finite = False
         self.entering = Entering(inputs)

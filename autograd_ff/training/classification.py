@@ -97,8 +97,9 @@ class Classification(Trainer):
         if settings.recipe == "one-cycle":
             batches = math.ceil(len(self.train_data) / settings.batch_size)
             cycle = optim.lr_scheduler.OneCycleLR(
-                self.optimizer, max_lr=settings.learning_rate, total_steps=settings.epochs * batches
-            )
+                self.optimizer, max_lr=settings.learning_rate, total_steps=settings.epochs * batches,
+                cycle_momentum=not {"momentum", "betas"}.isdisjoint(self.optimizer.defaults),
+            )  # fmt: skip
             schedule.append(LearningRateScheduler(cycle, every="batch"))
         return self.fit(
             self.train_data,

@@ -11,16 +11,16 @@ import numpy as np
 
 from ..compiler import CompiledStep
 from ..compiler import compile as compile_step
-from ..engine import get_default_dtype, warn, wrap
-from ..errors import CaptureError, NonFiniteError
+from ..engine import TensorCore, get_default_dtype, here, warn, wrap
+from ..errors import CaptureError, DtypeError, NonFiniteError, StateDictError
 from ..functions.random import default_generator
 from ..serialization import check_writable
 from .batches import Batch, Batches
 from .callback import Callback, Callbacks
 from .interrupt import Interruption
 from .passes import Passes
-from .running import RunningLogs, RunningMeans
-from .snapshot import KeptBuffers, Snapshot
+from .running import RunningLogs, RunningMeans, logs_of
+from .snapshot import KeptBuffers, Snapshot, put_modes
 
 if TYPE_CHECKING:
     from .trainer import Trainer
@@ -93,9 +93,10 @@ class Fitting:
         trainer = self.trainer
         if self.checkpoint is not None:
             check_writable(self.checkpoint)
-        was_training = trainer.model.training
+        modes = [(module, module.training) for module in trainer.model.modules()]
         with ExitStack() as closing, Interruption() as interruption:
-            closing.callback(trainer.model.train, was_training)
+            closing.callback(put_modes, modes)
+            closing.callback(setattr, trainer, "part", WHOLE)
             self.running = True
             closing.callback(setattr, self, "running", False)
             trainer.model.train()
@@ -125,17 +126,17 @@ class Fitting:
     def _examine(self, checks: bool | Collection[str]) -> None:
         from .checks import announce, examine
 
-        batch = self.training.first()
+        batch = self.passes.first()
         if batch is not None:
             announce(examine(self.trainer, *self._weighted(batch), checks))
 
     def _epoch(self, interruption: Interruption) -> None:
         trainer = self.trainer
         done = trainer.batch
+        trainer.model.train()
         if not done:
             self._reset()
             self.callbacks.call("on_epoch_begin", trainer.epoch, {})
-        trainer.model.train()
         self._buffers = KeptBuffers(trainer.model)
         batches = map(self._weighted, self.passes.epoch(trainer.epoch, done))
         while group := tuple(islice(batches, self.accumulate)):
@@ -165,16 +166,25 @@ class Fitting:
         trainer.history.append(number, logs)
         self.callbacks.call("on_epoch_end", number, logs)
         if self.checkpoint is not None:
-            trainer.save(self.checkpoint)
+            try:
+                trainer.save(self.checkpoint)
+            except OSError as error:  # a full disk, say; the file before is still there
+                warn(f"the checkpoint {self.checkpoint} could not be written: {error}. The training goes on.")
 
     def logs(self) -> dict[str, float]:
         """The means over the epoch so far."""
-        return {**self.means.result(), **{metric.name: float(metric.result()) for metric in self.trainer.metrics}}
+        return logs_of(self.means, self.trainer.metrics)
 
     def _interruption(self) -> KeyboardInterrupt:
         trainer = self.trainer
         path = INTERRUPTED if self.checkpoint is None else self.checkpoint
-        trainer.save(path)
+        try:
+            trainer.save(path)
+        except OSError as error:
+            return KeyboardInterrupt(
+                f"the training stopped after epoch {trainer.epoch} and {trainer.batch} batches; its state could not be "
+                f"written to {path}: {error}.\n  trainer.save(path) writes it elsewhere."
+            )
         return KeyboardInterrupt(
             f"the training stopped after epoch {trainer.epoch} and {trainer.batch} batches; its state is in {path}.\n"
             f"  The same fit(…, resume={str(path)!r}) goes on from there."
@@ -186,13 +196,15 @@ class Fitting:
         """The batch with what its classes count."""
         if self.class_weight is None or batch.targets is None:
             return batch
+        if not isinstance(batch.targets, TensorCore):
+            raise DtypeError(f"class_weight needs targets in one array, got a {type(batch.targets).__name__}.{here()}")
         labels = batch.targets.array
         if labels.ndim > 1 and labels.shape[-1] > 1:
             labels = labels.argmax(-1)
         labels = labels.reshape(-1)
         counts = np.ones(len(labels), get_default_dtype())
         for label, weight in self.class_weight.items():
-            counts[labels == label] = weight
+            counts[labels == label] = float(weight)
         if batch.weights is not None:
             counts *= batch.weights.array
         return batch._replace(weights=wrap(counts))
@@ -208,6 +220,7 @@ class Fitting:
             callbacks.call("on_train_batch_begin", number, {})
             share = wrap(np.asarray(batch.size / samples, get_default_dtype())) if len(group) > 1 else None
             first, last = place == 0, place == len(group) - 1
+            trainer.part = Part(first, last, share)  # for callbacks: a replayed step does not set it
             try:
                 # What is not finite is found below, and told with the operation that made it so.
                 with np.errstate(all="ignore") if trainer.check_finite else nullcontext():
@@ -218,6 +231,7 @@ class Fitting:
             except NotFinite as error:
                 raise self._not_finite(batch, str(error), random) from None
             self.means.add(trainer.measured(result, batch, trainer.metrics), batch.size)
+            self._completed = result = None  # frees what they hold before the next step
             trainer.batch += 1
             callbacks.call("on_train_batch_end", number, RunningLogs(self.logs))
 
@@ -246,7 +260,7 @@ class Fitting:
         if (compiled, size) in self._captured:
             return compiled(*given)
         # The first calls are recorded, and a step may be refused before or after it is done.
-        before = Snapshot(self.trainer.model, self.trainer.optimizer)
+        before = Snapshot(self.trainer)
         self._completed = None
         try:
             result = compiled(*given)
@@ -289,6 +303,11 @@ class Fitting:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.passes.load_state_dict(state["position"])
         self.means.sums = {name: list(entry) for name, entry in state["means"].items()}
+        if len(self.trainer.metrics) != len(state["metrics"]):
+            raise StateDictError(
+                f"the training to resume has {len(state['metrics'])} metrics, this one {len(self.trainer.metrics)}: "
+                f"{', '.join(metric.name for metric in self.trainer.metrics) or 'none'}.{here()}"
+            )
         for metric, kept in zip(self.trainer.metrics, state["metrics"], strict=True):
             metric.load_state_dict(kept)
         # Other callbacks may look on now: each takes up the next state of its own kind.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..serialization import write_atomically
@@ -94,11 +94,14 @@ class History(Mapping[str, list[Any]]):
         """A list with an object for each epoch; also written to ``path`` where one is given."""
         return _written(json.dumps(self.rows(), indent=2, allow_nan=True) + "\n", path)
 
-    def plot(self, path: Any = None, title: str = "training") -> Any:
-        """The curves as a matplotlib figure; also written to ``path`` where one is given. Needs the extra ``plot``."""
+    def plot(self, path: Any = None, title: str = "training", *, metrics: Sequence[str] | None = None) -> Any:
+        """The curves of all metrics, or of those named, as a matplotlib figure; also written to ``path`` where one is given.
+
+        Needs the extra ``plot``.
+        """
         from visualize.charts.curves import plot_history
 
-        return plot_history([{**row, "epoch": row["epoch"] + 1} for row in self.rows()], path, title)
+        return plot_history([{**row, "epoch": row["epoch"] + 1} for row in self.rows()], path, title, metrics=metrics)
 
     def state_dict(self) -> dict[str, Any]:
         return {"epoch": list(self.epoch), "logs": [dict(logs) for logs in self._logs]}

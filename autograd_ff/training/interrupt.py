@@ -24,7 +24,8 @@ class Interruption:
         self._previous: Any = None
 
     def __enter__(self) -> Interruption:
-        if threading.current_thread() is threading.main_thread():
+        main = threading.current_thread() is threading.main_thread()
+        if main and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # who ignores it means to go on
             self._previous = signal.signal(signal.SIGINT, self._handle)
         return self
 

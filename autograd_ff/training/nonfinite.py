@@ -14,7 +14,8 @@ from ..functions import Tensor
 from .checking.gradients import in_float64
 from .checking.inputs import named, spoiled
 from .checking.parameters import named_parameters
-from .checking.untouched import RandomState, untouched
+from .randomness import RandomState
+from .untouched import untouched
 
 __all__ = ["explain"]
 
@@ -22,17 +23,8 @@ _GROWN = 1e3  # weights larger than this speak of a training that diverges
 
 # Operations that put infinities in on purpose, as a mask before a softmax does.
 _FILLING = {
-    "where",
-    "write",
-    "write_view",
-    "copyto",
-    "full_like",
-    "masked_fill",
-    "multiply",
-    "add",
-    "maximum",
-    "minimum",
-}
+    "where", "write", "write_view", "copyto", "full_like", "masked_fill", "multiply", "add", "maximum", "minimum",
+}  # fmt: skip
 
 _ADVICE = (
     (r"log|log2|log10|log1p|xlogy", "log of 0, or of a number below: clamp_min(1e-8) before it. For log(softmax(x)) use "
@@ -76,7 +68,7 @@ def _lines(trainer: Any, inputs: Any, targets: Any, weights: Any) -> Iterator[st
     if broken:
         name, array = next(iter(broken.items()))
         more = f", and of {len(broken) - 1} others" if len(broken) > 1 else ""
-        what = spoiled(name, array).replace(" of the batch", "")
+        what = spoiled(name, array, of="")
         yield f"Before this batch {what}{more}: an earlier step made it so, or what the weights were loaded from."
         yield "  Start from weights that are finite; fit(check_finite=True) stops before they break."
         return

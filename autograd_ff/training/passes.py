@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
-from .batches import Batch, Batches, exhausted
+from ..engine import here
+from ..errors import AutogradError
+from .batches import Batch, Batches
 
 __all__ = ["Passes"]
 
@@ -32,43 +34,39 @@ class Passes:
         Raises:
             AutogradError: the data end too early.
         """
-        if self._steps is None:
+        while self._steps is None or done < self._steps:
             if self._pass is None:
                 self._begin()
             assert self._pass is not None
-            for batch in self._pass:
+            for batch in islice(self._pass, None if self._steps is None else self._steps - done):
                 self._consumed += 1
                 done += 1
                 yield batch
-            if not done:
-                raise exhausted(number, done)
+            if done == self._steps:
+                return  # what is left of the pass is for the next epoch
             self._pass = None
-            return
-        while done < self._steps:
-            if self._pass is None:
-                self._begin()
-            assert self._pass is not None
-            empty = not self._consumed
-            for batch in islice(self._pass, self._steps - done):
-                self._consumed += 1
-                done += 1
-                empty = False
-                yield batch
-            if done < self._steps:
-                self._pass = None
-                if empty:
-                    raise exhausted(number, done)
+            if not self._consumed:
+                raise _exhausted(number, done)
+            if self._steps is None:
+                return
 
     def _begin(self) -> None:
-        self._began = self._batches.randomness.state()
         self._pass = self._batches.epoch()
+        self._began = self._batches.began
         self._consumed = 0
+
+    def first(self) -> Batch | None:
+        """The batch that comes next, which will come all the same; None where there is none."""
+        if self._pass is None:
+            return self._batches.first()
+        found = list(islice(self._pass, 1))
+        self._pass = chain(found, self._pass)
+        return found[0] if found else None
 
     def state_dict(self) -> dict[str, Any]:
         randomness = self._batches.randomness
-        if self._pass is None:
-            return {"began": None, "consumed": 0, "now": randomness.state()}
-        return {"began": self._began, "consumed": self._consumed, "now": randomness.state()}
+        began, consumed = (None, 0) if self._pass is None else (self._began, self._consumed)
+        return {"began": began, "consumed": consumed, "now": randomness.state()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         randomness = self._batches.randomness
@@ -79,3 +77,11 @@ class Passes:
             assert self._pass is not None
             self._consumed = sum(1 for _ in islice(self._pass, state["consumed"]))
         randomness.restore(state["now"])
+
+
+def _exhausted(epoch: int, batch: int) -> AutogradError:
+    """The error for data that end before the training does."""
+    return AutogradError(
+        f"the data ended in epoch {epoch + 1} after {batch} batches.{here()}\n"
+        "  A generator runs once: give a function that makes one (fit(make_batches, …)), or a DataLoader."
+    )

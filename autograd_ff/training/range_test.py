@@ -13,10 +13,9 @@ import numpy as np
 
 from ..engine import here
 from ..errors import OptimizerError, ShapeError
-from ..nn import Module
-from .batches import Batch, Batches, batches_of, exhausted
-from .checking.untouched import RandomState
+from .batches import Batches, batches_of
 from .fitting import WHOLE, NotFinite
+from .passes import Passes
 from .snapshot import Snapshot
 from .trainer import Trainer
 
@@ -122,8 +121,7 @@ def learning_rate_range_test(
     with _put_back(trainer, batches):
         trainer.part, trainer.check_finite = WHOLE, True
         trainer.model.train()
-        # The stream is endless, or raises where the data end.
-        for rate, batch in zip(rates, _endless(batches), strict=False):
+        for rate, batch in zip(rates, Passes(batches, len(rates)).epoch(0), strict=True):
             trainer.learning_rate = rate
             try:
                 with np.errstate(all="ignore"):  # an explosion is expected, and ends it
@@ -155,39 +153,17 @@ def _loss_of(result: Any) -> float:
     return float(loss.item() if hasattr(loss, "item") else loss)
 
 
-def _endless(batches: Batches) -> Iterator[Batch]:
-    while True:
-        count = 0
-        for batch in batches.epoch():
-            count += 1
-            yield batch
-        if not count:
-            raise exhausted(0, count)
-
-
 @contextmanager
 def _put_back(trainer: Trainer, batches: Batches) -> Iterator[None]:
     """Leave trainer and data behind as they were, on every way out."""
-    optimizer = trainer.optimizer
-    modules = [one for one in vars(trainer).values() if isinstance(one, Module) and one is not trainer.model]
-    snapshots = [Snapshot(trainer.model, optimizer), *map(Snapshot, modules)]
-    parameters = [one for group in optimizer.param_groups for one in group["params"]]
-    gradients = [None if one.grad is None else one.grad.clone() for one in parameters]
+    snapshot, order = Snapshot(trainer), batches.randomness.state()
     own = {name: getattr(trainer, name) for name in ("part", "check_finite")}
-    random, order = RandomState(trainer), batches.randomness.state()
-    training = trainer.model.training
     try:
         yield
     finally:
-        trainer.model.train(training)
-        for snapshot in snapshots:
-            snapshot.restore()
-        for parameter, gradient in zip(parameters, gradients, strict=True):
-            parameter.grad = gradient
-        for name, value in own.items():
-            setattr(trainer, name, value)
+        snapshot.restore()
+        vars(trainer).update(own)
         batches.randomness.restore(order)
-        random.restore()
 
 
 def _fitted(places: np.ndarray, losses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

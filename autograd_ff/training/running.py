@@ -1,11 +1,16 @@
-"""Means over the batches of an epoch so far."""
+"""What is logged: means over the batches of an epoch so far, and the metrics."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-__all__ = ["RunningLogs", "RunningMeans"]
+import numpy as np
+
+from ..engine import here
+from ..errors import ShapeError
+
+__all__ = ["RunningLogs", "RunningMeans", "logs_of"]
 
 
 class RunningMeans:
@@ -29,6 +34,21 @@ class RunningMeans:
 
     def result(self) -> dict[str, float]:
         return {name: total / samples for name, (total, samples) in self.sums.items()}
+
+
+def logs_of(means: RunningMeans, metrics: Iterable[Any]) -> dict[str, float]:
+    """The numbers by their names, the metrics' after the means."""
+    return {**means.result(), **{metric.name: _value_of(metric) for metric in metrics}}
+
+
+def _value_of(metric: Any) -> float:
+    value = metric.result()
+    if getattr(value, "ndim", 0):
+        raise ShapeError(
+            f"a training logs numbers, and the metric {metric.name!r} has {np.size(value)}{here()}\n"
+            "  Let it average them (average='macro', say), or take it to the outputs of predict."
+        )
+    return float(value)
 
 
 class RunningLogs(Mapping[str, float]):

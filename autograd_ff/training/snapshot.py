@@ -1,65 +1,97 @@
-"""The state of model and optimizer at one moment, to be put back in place."""
+"""What a step changes, as it was at one moment, to be put back in place."""
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from ..engine import no_grad
-from ..functions.random import get_rng_state, set_rng_state
 from ..nn import Module
+from .holdings import modules_of, optimizers_of
+from .randomness import RandomState
 
-__all__ = ["KeptBuffers", "Snapshot"]
+__all__ = ["KeptBuffers", "Snapshot", "put_modes"]
 
 
 class Snapshot:
-    """Parameters, buffers, the optimizer's state, and where the default generator stands.
+    """The state of a trainer: parameters, buffers and gradients, modes, optimizers, and generators of random numbers.
+
+    Unlike `untouched.untouched` it may be put back after an optimizer has stepped: numbers are written where they are now,
+    which may be memory that an optimizer has moved them to.
 
     >>> import autograd_ff as af
+    >>> from autograd_ff.training import Trainer
     >>> model = af.nn.Linear(2, 1)
     >>> before = model.weight.tolist()
-    >>> snapshot = Snapshot(model)
+    >>> snapshot = Snapshot(Trainer(model))
     >>> _ = af.nn.init.zeros_(model.weight)
     >>> snapshot.restore()
     >>> model.weight.tolist() == before
     True
     """
 
-    def __init__(self, model: Module, optimizer: Any = None) -> None:
-        self._tensors = [(one, one.array.copy()) for one in (*model.parameters(), *model.buffers())]
-        self._optimizer = optimizer
-        self._state = None if optimizer is None else _copied(optimizer.state_dict())
-        self._random = get_rng_state()
+    def __init__(self, trainer: Any) -> None:
+        modules, optimizers = modules_of(trainer), optimizers_of(trainer)
+        held = [
+            parameter for optimizer in optimizers for group in optimizer.param_groups for parameter in group["params"]
+        ]
+        own = [one for module in modules for one in (*module.parameters(recurse=False), *module.buffers(recurse=False))]
+        tensors = {id(one): one for one in (*own, *held)}.values()
+        self._tensors = [(one, one.array.copy(), None if one.grad is None else one.grad.clone()) for one in tensors]
+        self._modes = [(module, module.training) for module in modules]
+        self._optimizers = [(one, copy.deepcopy(one.state_dict())) for one in optimizers]
+        self._random = RandomState(trainer)
 
     def restore(self) -> None:
         with no_grad():
-            for tensor, values in self._tensors:
+            for tensor, values, gradient in self._tensors:
                 tensor.copy_(values)
-        if self._optimizer is not None:
-            self._optimizer.load_state_dict(self._state)
-        set_rng_state(self._random)
+                tensor.grad = gradient
+        put_modes(self._modes)
+        for optimizer, state in self._optimizers:
+            optimizer.load_state_dict(state)
+        self._random.restore()
+
+
+def put_modes(modes: Iterable[tuple[Module, bool]]) -> None:
+    """Let each module train, or not, as it did."""
+    for module, training in modes:
+        if module.training is not training:
+            module.training = training
 
 
 class KeptBuffers:
-    """The buffers of a model (running statistics, say) as they were before a step: a step that fails leaves them alone."""
+    """The buffers of a model (running statistics, say) as they were before a step: a step that fails leaves them alone.
+
+    They are few and small beside what a `Snapshot` copies, so that every step can keep them.
+    """
 
     def __init__(self, model: Module) -> None:
-        self._kept = [(tensor, tensor.array.copy()) for tensor in model.buffers()]
+        # Where they are found again: a module may write into its buffer, or set another one in its place.
+        self._places = [
+            (module, name) for module in model.modules() for name, one in module._buffers.items() if one is not None
+        ]
+        self._kept: list[tuple[Any, np.ndarray]] = []
+        self.keep()
 
     def keep(self) -> None:
-        for tensor, values in self._kept:
-            np.copyto(values, tensor.array)
+        kept = self._kept
+        now = [module._buffers.get(name) for module, name in self._places]
+        if len(kept) == len(now) and all(
+            one is old and one.array.shape == values.shape for one, (old, values) in zip(now, kept, strict=True)
+        ):
+            for tensor, values in kept:
+                np.copyto(values, tensor.array)
+        else:
+            self._kept = [(one, None if one is None else one.array.copy()) for one in now]
 
     def restore(self) -> None:
         with no_grad():
-            for tensor, values in self._kept:
-                tensor.copy_(values)
-
-
-def _copied(state: Any) -> Any:
-    if isinstance(state, dict):
-        return {key: _copied(value) for key, value in state.items()}
-    if isinstance(state, (list, tuple)):
-        return type(state)(_copied(value) for value in state)
-    return state.clone() if hasattr(state, "clone") else state
+            for (module, name), (tensor, values) in zip(self._places, self._kept, strict=True):
+                if module._buffers.get(name) is not tensor:
+                    setattr(module, name, tensor)
+                if tensor is not None and tensor.array.shape == values.shape:
+                    tensor.copy_(values)

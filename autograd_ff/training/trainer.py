@@ -18,13 +18,14 @@ from ..errors import AutogradError, DtypeError, FileFormatError, OptimizerError,
 from ..nn import Module
 from ..nn.utils import clip_grad_norm_
 from ..serialization import load, save
-from . import metrics as metric_module
 from .batches import Batch, Batches, batches_of, leaves, rebuilt, split_off
 from .callback import Callback, Callbacks
 from .callbacks import ProgressBar
 from .fitting import INTERRUPTED, WHOLE, Fitting, NotFinite
 from .history import History
-from .running import RunningLogs, RunningMeans
+from .metrics import resolve
+from .running import RunningLogs, RunningMeans, logs_of
+from .snapshot import Snapshot, put_modes
 
 __all__ = ["Trainer"]
 
@@ -85,13 +86,18 @@ class Trainer:
     ) -> None:
         if not isinstance(model, Module):
             raise DtypeError(f"a Trainer trains an nn.Module, got {type(model).__name__}.{here()}")
-        for name, given, needed in (("loss", loss, None), ("penalty", penalty, None)):
-            if given is not needed and not callable(given):
+        for name, given in (("loss", loss), ("penalty", penalty)):
+            if given is not None and not callable(given):
                 raise DtypeError(f"{name} is a module or a function, got {given!r}.{here()}")
         if inspect.isclass(loss) or inspect.isclass(optimizer):
             raise DtypeError(f"loss and optimizer are objects, not classes: give them parentheses.{here()}")
+        if optimizer is not None and not hasattr(optimizer, "param_groups"):
+            raise OptimizerError(
+                f"optimizer is one of autograd_ff.optim, got {optimizer!r}.{here()}\n"
+                "  Make it of the model's parameters: optim.Adam(model.parameters())."
+            )
         self.model = model
-        self.loss = loss
+        self.loss: Any = loss
         self.optimizer = optimizer
         self.penalty = penalty
         self.metrics = self._resolved(metrics)
@@ -146,6 +152,11 @@ class Trainer:
 
     def backward(self, loss: Any) -> None:
         """The gradients of a loss, after a look whether it is finite; of a part of a larger batch, added to the others'."""
+        if not isinstance(loss, TensorCore):
+            raise DtypeError(
+                f"the loss is a Tensor of one number, got {loss!r}.{here()}\n"
+                "  What item(), float() or numpy() gives has no gradient."
+            )
         if self.check_finite:
             condition(_finite_loss, loss.array)
         if self.part.first:
@@ -182,10 +193,10 @@ class Trainer:
 
     def _sample_losses(self, outputs: Any, targets: Any) -> Any:
         """The loss of each sample by itself."""
-        values = _unreduced(self.loss)(outputs, targets)
-        if not values.shape or values.shape[0] != outputs.shape[0]:
+        values, samples = _unreduced(self.loss)(outputs, targets), leaves(outputs)[0].shape[0]
+        if not values.shape or values.shape[0] != samples:
             raise ShapeError(
-                f"weights need a loss for each of the {outputs.shape[0]} samples, got values of shape "
+                f"weights need a loss for each of the {samples} samples, got values of shape "
                 f"{tuple(values.shape)}.{here()}"
             )
         return values.reshape(values.shape[0], -1).mean(1) if values.ndim > 1 else values
@@ -205,7 +216,7 @@ class Trainer:
         shuffle: bool = True,
         sample_weight: Any = None,
         class_weight: Mapping[Any, float] | None = None,
-        callbacks: Iterable[Callback] = (),
+        callbacks: Iterable[Callback] | Callback | None = (),
         metrics: Iterable[Any] | None = None,
         accumulate: int = 1,
         clip: float | None = None,
@@ -264,10 +275,21 @@ class Trainer:
                 weights and the optimizer are as before that batch.
             ShapeError, DtypeError: data that cannot be trained on.
         """
-        check_counts(
+        if self.fitting:
+            raise AutogradError(
+                f"this trainer is in the middle of a fit, which another one would upset.{here()}\n"
+                "  Within it, a second Trainer of the same model can fit."
+            )
+        if clip is not None and not (isinstance(clip, (int, float, np.number)) and clip > 0):
+            raise ShapeError(f"clip is a norm above 0, got {clip!r}{here()}")
+        _check_counts(
             epochs=epochs, accumulate=accumulate, validation_freq=validation_freq, steps_per_epoch=steps_per_epoch,
             validation_steps=validation_steps,
         )  # fmt: skip
+        if isinstance(initial_epoch, bool) or not isinstance(initial_epoch, (int, np.integer)) or initial_epoch < 0:
+            raise ShapeError(f"initial_epoch is the number of an epoch, from 0 on, got {initial_epoch!r}{here()}")
+        if class_weight is not None and not isinstance(class_weight, Mapping):
+            raise DtypeError(f"class_weight maps each class to a number, got {class_weight!r}{here()}")
         if self.optimizer is None and type(self).train_step is Trainer.train_step:
             raise OptimizerError(f"there is no optimizer: Trainer(model, loss, optimizer).{here()}")
         weights, validation = sample_weight, None
@@ -283,7 +305,7 @@ class Trainer:
         self.epochs, self.epoch, self.batch = epochs, initial_epoch, 0
         self.batches = training.count if steps_per_epoch is None else steps_per_epoch
         self.has_validation = validation is not None
-        self.verbose = 1 if verbose == "auto" else int(verbose)
+        self.verbose = _level(verbose)
         self.stop_reason = None
         self.history = History()
         self.history.params = {"epochs": epochs, "steps": self.batches, "verbose": self.verbose}
@@ -368,21 +390,18 @@ class Trainer:
         Args:
             steps: batches to take, for data that never end.
         """
-        self.verbose = 1 if verbose == "auto" else int(verbose)
         batches = batches_of(data, targets, sample_weight, batch_size=batch_size)
-        if not self.fitting:
-            self.batches = batches.count if steps is None else steps
-        return self._evaluate(batches, steps, Callbacks(self._with_progress(callbacks), self))
+        with self._saying(verbose):
+            if not self.fitting:
+                self.batches = batches.count if steps is None else steps
+            return self._evaluate(batches, steps, Callbacks(self._with_progress(callbacks), self))
 
     def _evaluate(self, batches: Batches, steps: int | None, callbacks: Callbacks) -> dict[str, float]:
         metrics = [copy.deepcopy(metric) for metric in self.metrics]
         for metric in metrics:
             metric.reset_state()
         means = RunningMeans()
-
-        def logs() -> dict[str, float]:
-            return {**means.result(), **{metric.name: float(metric.result()) for metric in metrics}}
-
+        logs = functools.partial(logs_of, means, metrics)
         with self._evaluating():
             callbacks.call("on_test_begin")
             for number, batch in enumerate(islice(batches.epoch(), steps)):
@@ -409,13 +428,12 @@ class Trainer:
         Args:
             inputs: as the ``data`` of `fit`; targets in them are left aside.
         """
-        self.verbose = 1 if verbose == "auto" else int(verbose)
         batches = batches_of(inputs, batch_size=batch_size, inputs_only=True)
-        if not self.fitting:
-            self.batches = batches.count if steps is None else steps
-        called = Callbacks(self._with_progress(callbacks), self)
         parts: list[Any] = []
-        with self._evaluating():
+        with self._saying(verbose), self._evaluating():
+            if not self.fitting:
+                self.batches = batches.count if steps is None else steps
+            called = Callbacks(self._with_progress(callbacks), self)
             called.call("on_predict_begin")
             for number, batch in enumerate(islice(batches.epoch(), steps)):
                 called.call("on_predict_batch_begin", number)
@@ -424,18 +442,26 @@ class Trainer:
             called.call("on_predict_end")
         if not parts:
             raise ShapeError(f"there is nothing to predict: the data gave no batch.{here()}")
-        columns = zip(*map(leaves, parts), strict=True)
-        return rebuilt(parts[0], [wrap(np.concatenate([one.array for one in column])) for column in columns])
+        return _joined(parts)
 
     @contextmanager
     def _evaluating(self) -> Iterator[None]:
-        was_training = self.model.training
+        modes = [(module, module.training) for module in self.model.modules()]
         self.model.eval()
         try:
             with no_grad():
                 yield
         finally:
-            self.model.train(was_training)
+            put_modes(modes)
+
+    @contextmanager
+    def _saying(self, verbose: int | str) -> Iterator[None]:
+        """What an evaluation says is its own affair, also within a fit."""
+        before, self.verbose = self.verbose, _level(verbose)
+        try:
+            yield
+        finally:
+            self.verbose = before
 
     def measured(self, result: Any, batch: Batch, metrics: Iterable[Any]) -> dict[str, float]:
         """The numbers of a step's result, after the metrics have looked at its outputs."""
@@ -445,7 +471,7 @@ class Trainer:
             weights = None if batch.weights is None else batch.weights.array
             for metric in metrics:
                 metric.update_state(batch.targets, outputs, weights)
-        return {name: value.item() if isinstance(value, TensorCore) else value for name, value in values.items()}
+        return {name: _number(name, value) for name, value in values.items()}
 
     # ---------------------------------------------------------------- checkpoints
 
@@ -453,8 +479,14 @@ class Trainer:
         """All that a training needs to go on as if nothing had happened."""
         if self._fitting is None:
             raise AutogradError(f"there is no training to keep the state of: call fit first.{here()}")
+        if not self.part.last:
+            raise AutogradError(
+                f"in the middle of an accumulated step there is no state to go on from.{here()}\n"
+                "  Wait for its last batch: trainer.part.last tells."
+            )
         return {
             "model": self.model.state_dict(),
+            "loss": self.loss.state_dict() if isinstance(self.loss, Module) else {},
             "optimizer": None if self.optimizer is None else self.optimizer.state_dict(),
             "epoch": self.epoch,
             "batch": self.batch,
@@ -463,10 +495,32 @@ class Trainer:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take up the state of a training of the same model, optimizer, data and callbacks."""
+        """Take up the state of a training of the same model, optimizer, data and callbacks.
+
+        Raises:
+            StateDictError, FileFormatError: the state is of another training, or none at all; nothing was changed.
+        """
         if self._fitting is None:
             raise AutogradError(f"a training is resumed by fit(…, resume=path).{here()}")
+        before = Snapshot(self)
+        try:
+            self._take_up(state)
+        except BaseException as error:
+            before.restore()
+            if isinstance(
+                error, (LookupError, TypeError, ValueError, AttributeError, OverflowError)
+            ) and not isinstance(error, AutogradError):
+                raise FileFormatError(f"this is no state of a training to resume: {error!r}{here()}") from error
+            raise
+
+    def _take_up(self, state: Mapping[str, Any]) -> None:
+        for name in ("epoch", "batch"):
+            number = state[name]
+            if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+                raise FileFormatError(f"the state to resume has {name} {number!r}; it is a number from 0 on.{here()}")
         self.model.load_state_dict(state["model"])
+        if isinstance(self.loss, Module):
+            self.loss.load_state_dict(state["loss"])
         if self.optimizer is not None:
             self.optimizer.load_state_dict(state["optimizer"])
         self.epoch, self.batch = state["epoch"], state["batch"]
@@ -477,14 +531,19 @@ class Trainer:
         """Write `state_dict` to a safetensors file, whole or not at all; ``fit(…, resume=path)`` goes on from it."""
         save({"format": FORMAT, **self.state_dict()}, path)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy has the model, not the data: what a running or past `fit` needed stays behind."""
+        return {**vars(self), "_fitting": None, "part": WHOLE}
+
     # ---------------------------------------------------------------- small things
 
-    def _resolved(self, metrics: Iterable[Any]) -> list[Any]:
-        given = [metrics] if isinstance(metrics, str) or callable(metrics) else list(metrics)
-        return named_apart([metric_module.resolve(metric, self.loss) for metric in given])
+    def _resolved(self, metrics: Any) -> list[Any]:
+        single = isinstance(metrics, str) or callable(metrics) or hasattr(metrics, "update_state")
+        given = [metrics] if single else list(metrics or ())
+        return _named_apart([resolve(metric, self.loss) for metric in given])
 
-    def _with_progress(self, callbacks: Iterable[Callback]) -> list[Callback]:
-        given = list(callbacks)
+    def _with_progress(self, callbacks: Iterable[Callback] | Callback | None) -> list[Callback]:
+        given = [callbacks] if isinstance(callbacks, Callback) else list(callbacks or ())
         if self.verbose and not any(isinstance(one, ProgressBar) for one in given):
             given.append(ProgressBar())
         return given
@@ -504,12 +563,11 @@ def _finite_gradient(array: np.ndarray) -> bool:
     return True
 
 
-@functools.lru_cache(maxsize=8)
 def _unreduced(loss: Any) -> Callable[..., Any]:
     """A loss without its reduction to one number."""
     if isinstance(loss, Module) and hasattr(loss, "reduction"):
         plain = copy.copy(loss)
-        plain.reduction = "none"
+        vars(plain)["reduction"] = "none"  # Module.__setattr__ would tell compiled steps that a module was changed
         return plain
     if not isinstance(loss, Module) and callable(loss) and "reduction" in inspect.signature(loss).parameters:
         return functools.partial(loss, reduction="none")
@@ -519,7 +577,32 @@ def _unreduced(loss: Any) -> Callable[..., Any]:
     )
 
 
-def named_apart(metrics: list[Any]) -> list[Any]:
+def _level(verbose: int | str) -> int:
+    if verbose not in ("auto", 0, 1, 2):
+        raise ShapeError(f"verbose is 0, 1, 2 or 'auto', got {verbose!r}{here()}")
+    return 1 if verbose == "auto" else int(verbose)
+
+
+def _number(name: str, value: Any) -> float:
+    """What a step returned under a name, as a number to log."""
+    try:
+        return float(value.array.item() if isinstance(value, TensorCore) else value)
+    except (TypeError, ValueError):
+        raise DtypeError(
+            f"a step returns numbers under their names (and 'outputs'); {name!r} is {value!r}{here()}"
+        ) from None
+
+
+def _joined(parts: list[Any]) -> Any:
+    """The outputs of all batches, in the structure of one."""
+    if isinstance(parts[0], (tuple, list, Mapping)):
+        return rebuilt(parts[0], [_joined(list(column)) for column in zip(*map(leaves, parts), strict=True)])
+    if any(not isinstance(one, TensorCore) or not one.shape for one in parts):
+        raise ShapeError(f"predict joins Tensors along their samples, and the model returned {parts[0]!r}{here()}")
+    return wrap(np.concatenate([one.array for one in parts]))
+
+
+def _named_apart(metrics: list[Any]) -> list[Any]:
     """The metrics, of which a second one of a name is called ``name_1``, as in Keras."""
     seen: dict[str, int] = {}
     for metric in metrics:
@@ -529,7 +612,7 @@ def named_apart(metrics: list[Any]) -> list[Any]:
     return metrics
 
 
-def check_counts(**counts: Any) -> None:
+def _check_counts(**counts: Any) -> None:
     for name, count in counts.items():
         if count is not None and (isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 1):
             raise ShapeError(f"{name} has to be a positive integer, got {count!r}{here()}")

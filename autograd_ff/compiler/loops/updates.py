@@ -33,7 +33,7 @@ UPDATES = {
 }
 DEFAULTS = {
     "lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "decay": 0.0, "weight_decay": 0.0, "maximize": False, "step": 1,
-    "momentum": 0.9, "dampening": 0.0, "nesterov": False, "alpha": 0.99, "initial": 0.0,
+    "momentum": 0.9, "dampening": 0.0, "nesterov": False, "alpha": 0.99, "inside": False, "initial": 0.0,
 }  # fmt: skip
 
 
@@ -49,8 +49,7 @@ def is_supported(step: Step) -> bool:
         and dtype.itemsize >= 4
         and all(one.dtype == dtype for one in (*flat, *gradients))
         and all(one.shape == (size,) and one.strides == (dtype.itemsize,) for one in flat)
-        and not any(isinstance(step.params.get(key), (Runtime, Operand)) for key in ("maximize", "nesterov"))
-        and not step.params.get("inside")  # RMSprop with eps inside of the root, as in Keras
+        and not any(isinstance(step.params.get(key), (Runtime, Operand)) for key in ("maximize", "nesterov", "inside"))
         and all(isinstance(one, (bool, int, float, Runtime)) for one in step.params.values())
     )
 
@@ -174,7 +173,12 @@ def _rmsprop(u: _Update, g: str, p: str, v: str, mean: str = "", buffer: str = "
     if mean:
         mean = u.let(f"{mean} + ({g} - {mean}) * {u.scalar('1 - alpha')}")
         below = u.let(f"{v} - {mean} * {mean}")
-    step = u.let(f"{g} / ({u.let(f'np.sqrt({below})')} + {u.scalar('eps')})")
+    if u.params["inside"]:
+        inner = u.let(f"{below} + {u.scalar('eps')}")
+        root = u.let(f"np.sqrt({inner})")
+    else:
+        root = u.let(f"{u.let(f'np.sqrt({below})')} + {u.scalar('eps')}")
+    step = u.let(f"{g} / {root}")
     if buffer:
         buffer = u.let(f"{buffer} * {u.scalar('momentum')} + {step}")
     p = u.let(f"{p} - {u.scalar('lr')} * {buffer or step}")

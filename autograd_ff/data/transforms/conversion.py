@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ...engine import TensorCore, get_default_dtype, here, wrap
+from ...engine import get_default_dtype, here, wrap
 from ...errors import DtypeError, ShapeError
 from ...functions import Tensor
+from .images import untracked
 
 __all__ = ["ToTensor"]
 
@@ -31,9 +32,7 @@ class ToTensor:
     """
 
     def __call__(self, pic: Any) -> Tensor:
-        array = pic.array if isinstance(pic, TensorCore) else np.asarray(pic)
-        if isinstance(pic, TensorCore) and pic.requires_grad:
-            raise DtypeError(f"ToTensor makes inputs of data; a tensor that requires grad is none{here()}")
+        array = untracked(pic, "ToTensor")
         if array.ndim not in (2, 3):
             raise ShapeError(f"ToTensor takes an image of shape (H, W) or (H, W, C), got {array.shape}{here()}")
         made: Tensor = wrap(_images_to_floats(array[None])[0])

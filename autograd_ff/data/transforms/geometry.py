@@ -15,7 +15,7 @@ from .resampling import InterpolationMode, inverse_matrices, resample
 
 __all__ = ["RandomAffine", "RandomCrop", "RandomHorizontalFlip", "RandomRotation"]
 
-_PADDING_MODES = {"constant": "constant", "edge": "edge", "reflect": "reflect", "symmetric": "symmetric"}
+_PADDING_MODES = ("constant", "edge", "reflect", "symmetric")
 
 
 class RandomCrop(RandomTransform):

@@ -40,6 +40,10 @@ class _Stepping:
             with enable_grad():
                 loss = closure()
         asked = self.asked
+        decays: list[float] = []
+        if asked.weight_decay and not asked.decays_itself:
+            depend(self._decays)  # before a replay, too: the factors are constants of a recorded step
+            decays = self._decays()
         if asked.schedule is not None:
             host(self._follow)
         parameters = [param for group in self.param_groups for param in group["params"]]
@@ -50,18 +54,21 @@ class _Stepping:
             clip_grad_norm_(parameters, asked.global_clipnorm)
         elif asked.clipvalue is not None:
             clip_grad_value_(parameters, asked.clipvalue)
-        if asked.weight_decay and not asked.decays_itself:
-            depend(self._decays)  # the factors below are constants of a recorded step
-            with no_grad():
-                for factor, group in zip(self._decays(), self.param_groups, strict=True):
-                    for param in group["params"]:
-                        if param.grad is not None:
-                            param.mul_(factor)
+        for factor, group in zip(decays, self.param_groups, strict=False):
+            for param in group["params"]:
+                if param.grad is not None:
+                    with no_grad():
+                        param.mul_(factor)
         super().step()  # type: ignore[misc]
         return loss
 
     def _decays(self) -> list[float]:
-        return [1 - float(group["lr"]) * float(self.asked.weight_decay or 0) for group in self.param_groups]
+        """What the coming step leaves of the weights of each group."""
+        schedule, decay = self.asked.schedule, float(self.asked.weight_decay or 0)
+        rates = [
+            group["lr"] if schedule is None else schedule(group.get("iterations", 0)) for group in self.param_groups
+        ]
+        return [1 - float(rate) * decay for rate in rates]
 
     def _follow(self) -> None:
         """Take the learning rate of the schedule. The steps are counted in the options, which are saved and loaded."""

@@ -1,4 +1,4 @@
-"""Keras's optimizers: what was asked for, and, once they are built for parameters, the `autograd_ff.optim` one that does it."""
+"""Keras's optimizers: what was asked for, and, once built for parameters, the one of `autograd_ff.optim` that works."""
 
 from __future__ import annotations
 

@@ -289,15 +289,11 @@ class ExponentialMovingAverage(Callback):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.updates = state["updates"]
         self._batches = state["batches"]
-        self._averages = {name: _array(one).copy() for name, one in state["average"].items()}
+        self._averages = {name: one.array.copy() for name, one in state["average"].items()}
         raw = state["weights"]
-        self._raw = None if raw is None else {name: _array(one).copy() for name, one in raw.items()}
+        self._raw = None if raw is None else {name: one.array.copy() for name, one in raw.items()}
         self._of = None
         self._begin_anew()
-
-
-def _array(value: Any) -> np.ndarray:
-    return value.array if hasattr(value, "array") else np.asarray(value)
 
 
 def _approach(average: np.ndarray, weights: np.ndarray, scratch: np.ndarray, factor: float) -> None:

@@ -121,4 +121,4 @@ class EarlyStopping(Monitor):
     def load_state_dict(self, state: Any) -> None:
         super().load_state_dict(state)
         if self.best_weights is not None:
-            self.best_weights = {name: getattr(one, "array", one) for name, one in self.best_weights.items()}
+            self.best_weights = {name: one.array for name, one in state["best_weights"].items()}

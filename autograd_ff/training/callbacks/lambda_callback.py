@@ -10,7 +10,7 @@ from ...engine import here
 from ...errors import DtypeError
 from ..callback import Callback
 
-__all__ = ["LambdaCallback", "TerminateOnNaN"]
+__all__ = ["LambdaCallback"]
 
 _HOOKS = sorted(name for name in vars(Callback) if name.startswith("on_"))
 Hook = Callable[..., Any] | None
@@ -67,12 +67,3 @@ class LambdaCallback(Callback):
                 if not callable(function):
                     raise DtypeError(f"{name} takes a function, got {function!r}{here()}")
                 setattr(self, name, function)
-
-
-class TerminateOnNaN(Callback):
-    """Keras's name for what the `Trainer` does anyway: stop where the loss or a gradient is not finite. It adds nothing.
-
-    >>> from autograd_ff.training.callbacks import TerminateOnNaN
-    >>> TerminateOnNaN().state_dict()
-    {}
-    """

@@ -85,24 +85,23 @@ class LiveCurve(Callback):
             self._draw()
 
     def _draw(self) -> None:
-        from visualize.charts.curves import plot_history
         from visualize.errors import PictureError
 
         began = time.perf_counter()
-        rows = [{**row, "epoch": row["epoch"] + 1} for row in self.trainer.history.rows()]
+        history = self.trainer.history
         try:
             if self.path is not None:
                 # Beside it first, so that a viewer that reads it never sees half a picture.
                 folder, name = os.path.split(self.path)
                 beside = os.path.join(folder, f".{os.getpid()}-{name}")
                 try:
-                    plot_history(rows, beside, self.title, metrics=self.metrics)
+                    history.plot(beside, self.title, metrics=self.metrics)
                     os.replace(beside, self.path)
                 finally:
                     if os.path.exists(beside):
                         os.unlink(beside)
             if self._notebook:
-                figure = plot_history(rows, None, self.title, metrics=self.metrics)
+                figure = history.plot(None, self.title, metrics=self.metrics)
                 image = io.BytesIO()
                 figure.savefig(image, format="png", dpi=100)
                 self._show(image.getvalue())
@@ -110,7 +109,7 @@ class LiveCurve(Callback):
             pass  # there is no finite number as yet
         except OSError as error:  # a training does not end for a picture
             warn(f"LiveCurve could not write {self.path}: {error}")
-        self._drawn = len(rows)
+        self._drawn = len(history.epoch)
         self._ended = time.perf_counter()
         self._cost = self._ended - began
 

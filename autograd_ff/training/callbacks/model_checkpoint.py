@@ -9,7 +9,7 @@ from typing import Any
 
 from ...engine import here, warn
 from ...errors import ShapeError
-from ...serialization import save
+from ...serialization import check_writable, save
 from .monitor import Monitor
 from .surroundings import announce
 
@@ -100,15 +100,13 @@ class ModelCheckpoint(Monitor):
         super().on_train_begin(logs)
         folder = os.path.dirname(self.filepath)
         if "{" not in folder:
-            folder = folder or os.curdir
-            os.makedirs(folder, exist_ok=True)
-            if not os.access(folder, os.W_OK):
-                raise PermissionError(f"{type(self).__name__} cannot write into {folder!r}")
+            os.makedirs(folder or os.curdir, exist_ok=True)
+            check_writable(self.filepath)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         if self.save_freq != "epoch":
             self._batches += 1
-            if self._batches >= int(self.save_freq):
+            if self._batches >= int(self.save_freq) and self.trainer.part.last:  # an accumulated step is over
                 self._batches = 0
                 self._consider(self.trainer.epoch, batch, logs)
 

@@ -103,7 +103,7 @@ class Monitor(Callback):
         names = [] if logs is None else list(logs)
         # Where only some epochs are validated, the others miss all of its numbers.
         between = self.monitor.startswith("val_") and not any(name.startswith("val_") for name in names)
-        if not self._told and not (between and getattr(self.trainer, "has_validation", False)):
+        if not self._told and not (between and self.trainer.has_validation):
             self._told = True
             near = difflib.get_close_matches(self.monitor, names, 1, 0.5)
             advice = f"Is monitor={near[0]!r} meant?" if near else ""
@@ -133,10 +133,11 @@ class Monitor(Callback):
         return self._sign
 
     def _direction_of(self, name: str) -> int:
-        for metric in getattr(getattr(self, "trainer", None), "metrics", None) or ():
-            said = getattr(metric, "direction", getattr(metric, "_direction", None))
-            if getattr(metric, "name", None) == name and said in ("up", "max", "down", "min"):
-                return 1 if said in ("up", "max") else -1
+        trainer = getattr(self, "trainer", None)  # there is none before the first training
+        for metric in () if trainer is None else trainer.metrics:
+            said = getattr(metric, "direction", None)
+            if metric.name == name and said is not None:
+                return 1 if said == "up" else -1
         words = set(re.split(r"[^a-z0-9]+", name.lower()))
         if words & _DOWN:
             return -1

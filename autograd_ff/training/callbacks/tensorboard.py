@@ -84,12 +84,10 @@ class TensorBoard(Callback):
 
             options: dict[str, Any] = {}
             if self._loaded:
-                options["filename_suffix"] = (
-                    f".{self.trainer.epoch}"  # files are named by the second, which may be the same
-                )
-                if (
-                    self.update_freq == "epoch"
-                ):  # or steps would be compared that count epochs and steps that count batches
+                # Files are named by the second, which may be the same.
+                options["filename_suffix"] = f".{self.trainer.epoch}"
+                # Else steps that count epochs would be compared with steps that count batches.
+                if self.update_freq == "epoch":
                     options["purge_step"] = self.trainer.epoch
             self._writers[part] = SummaryWriter(os.path.join(self.log_dir, part), **options)
         return self._writers[part]

@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 
 from ...autograd import grad
+from ...compiler.trees import flatten, rebuild
 from ...engine import TensorCore, enable_grad, wrap
 from ...nn import Module
 from ...nn.stateless import functional_call
+from ..randomness import RandomState
 from .finding import Finding, listed
 from .inputs import named
-from .untouched import RandomState
 
 __all__ = ["check_gradients", "in_float64"]
 
@@ -28,14 +29,8 @@ _FEW = 8  # of a large model's
 _LARGE = 1_000_000  # parameters of a large model
 _HUGE = 20_000_000  # parameters of one that is not checked
 _ROUNDS = 2  # random directions; one for a large model
-_STEPS = (
-    1e-6,
-    1e-5,
-    1e-7,
-    1e-4,
-    1e-8,
-    1e-3,
-)  # one that agrees is enough: among kinks a smaller one, with noise a larger
+# One that agrees is enough: among kinks a smaller one does, with noise a larger.
+_STEPS = (1e-6, 1e-5, 1e-7, 1e-4, 1e-8, 1e-3)
 _TOLERANCE = 1e-5
 _EPSILON = float(np.finfo(np.float64).eps)
 
@@ -45,7 +40,7 @@ _Arrays = dict[str, np.ndarray]
 def check_gradients(trainer: Any, inputs: Any, targets: Any, weights: Any) -> Iterator[Finding]:
     """Whether the gradients of ``trainer.compute_loss`` are those of its loss."""
     step = _Step(trainer)
-    trained = {name: one for name, one in step.named_parameters() if one.requires_grad and one.array.dtype.kind == "f"}
+    trained = step.trained()
     count = sum(one.array.size for one in trained.values())
     if not trained:
         return
@@ -88,6 +83,9 @@ class _Step(Module):
             self.loss = trainer.loss
         self._compute = trainer.compute_loss
 
+    def trained(self) -> dict[str, Any]:
+        return {name: one for name, one in self.named_parameters() if one.requires_grad and one.array.dtype.kind == "f"}
+
     def forward(self, inputs: Any, targets: Any, weights: Any) -> Any:
         return self._compute(inputs, targets, weights)[0]
 
@@ -106,11 +104,11 @@ def _rows(tree: Any, samples: int) -> Any:
 
 
 def _each(tree: Any, function: Any) -> Any:
-    if isinstance(tree, Mapping):
-        return {key: _each(part, function) for key, part in tree.items()}
-    if isinstance(tree, (tuple, list)):
-        return type(tree)([_each(part, function) for part in tree])
-    return wrap(function(tree.array)) if isinstance(tree, TensorCore) else tree
+    """The tree with a function applied to the arrays of its Tensors."""
+    leaves: list[Any] = []
+    structure = flatten(tree, leaves)
+    made = (wrap(function(one.array)) if isinstance(one, TensorCore) else one for one in leaves)
+    return rebuild(structure, made.__next__)
 
 
 def _wide(array: np.ndarray) -> np.ndarray:
@@ -268,7 +266,7 @@ def _plain(text: str) -> str:
 def in_float64(trainer: Any, inputs: Any, targets: Any, weights: Any) -> float | None:
     """The loss of a step in float64, where it and all gradients are finite there; else None."""
     step = _Step(trainer)
-    trained = {name: one for name, one in step.named_parameters() if one.requires_grad and one.array.dtype.kind == "f"}
+    trained = step.trained()
     if sum(one.array.size for one in trained.values()) > _HUGE:
         return None
     try:

@@ -28,8 +28,8 @@ def named(tree: Any, name: str) -> list[tuple[str, Any]]:
     return [(name, tree)] if isinstance(tree, TensorCore) else []
 
 
-def spoiled(name: str, array: np.ndarray) -> str:
-    """Where an array holds what is no number; "" where it is finite.
+def spoiled(name: str, array: np.ndarray, of: str = " of the batch") -> str:
+    """Where an array holds what is no number; "" where it is finite. ``of`` says what the index counts in.
 
     >>> spoiled("inputs", np.array([[1.0, 2.0], [np.nan, 0.0]]))
     'inputs holds nan at index [1, 0] of the batch, the first of 1 out of 4 numbers that are NaN or infinite'
@@ -41,7 +41,7 @@ def spoiled(name: str, array: np.ndarray) -> str:
         return ""
     where = tuple(int(one) for one in np.argwhere(bad)[0])
     return (
-        f"{name} holds {array[where]} at index {list(where)} of the batch, the first of {int(bad.sum())} out of "
+        f"{name} holds {array[where]} at index {list(where)}{of}, the first of {int(bad.sum())} out of "
         f"{array.size} numbers that are NaN or infinite"
     )
 
@@ -61,9 +61,8 @@ class Entering(Observer):
 
     def __init__(self, inputs: Any) -> None:
         self.data: list[_Data] = []
-        self._behind: dict[
-            int, tuple[np.ndarray, str, np.dtype[Any]]
-        ] = {}  # an id means something while its array lives
+        # By the id of an array, which is held with it: an id means something while its array lives.
+        self._behind: dict[int, tuple[np.ndarray, str, np.dtype[Any]]] = {}
         for name, tensor in named(inputs, "inputs"):
             if tensor.node is None:
                 self._behind[id(tensor.array)] = tensor.array, name, tensor.array.dtype
@@ -88,7 +87,8 @@ class Entering(Observer):
 
 
 def check_inputs(inputs: Any, entering: Entering, finite: bool) -> Iterator[Finding]:
-    """
+    """Inputs that are not finite, not scaled, or all the same.
+
     Args:
         inputs: of the batch.
         entering: what saw the step.

@@ -10,6 +10,7 @@ import numpy as np
 from ...autograd import grad
 from ...engine import Node
 from ...nn import Module
+from ..holdings import optimizers_of
 from .finding import Finding, listed
 
 __all__ = ["check_held", "check_zero", "named_parameters"]
@@ -33,8 +34,10 @@ def check_held(trainer: Any, reached: set[Node]) -> Iterator[Finding]:
     groups = getattr(trainer.optimizer, "param_groups", None)
     if groups is None:
         return
-    optimizers = [one for one in vars(trainer).values() if hasattr(one, "param_groups")]
-    held = {id(one): one for optimizer in optimizers for group in optimizer.param_groups for one in group["params"]}
+    held = {
+        id(one): one
+        for optimizer in optimizers_of(trainer) for group in optimizer.param_groups for one in group["params"]
+    }  # fmt: skip
     own = named_parameters(trainer)
     known = {id(one) for one in own.values()}
     trained = {name: one for name, one in own.items() if one.requires_grad}

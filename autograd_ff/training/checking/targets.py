@@ -2,74 +2,21 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from ... import nn
 from ...engine import TensorCore
-from ...nn import functional as F
+from ..loss_kind import BINARY, CLASSES, LOGS, PAIRED, kind_of, name_of, option_of, takes_logits
 from .finding import Finding
 from .inputs import named, spoiled
 
-__all__ = ["CLASSES", "LOGS", "check_labels", "check_outputs", "check_shapes", "kind_of"]
+__all__ = ["check_labels", "check_outputs", "check_shapes"]
 
-# How a loss takes its targets.
-CLASSES = "classes"  # cross_entropy: class indices beside scores, or probabilities of the scores' shape
-LOGS = "logs"  # nll_loss: class indices beside log-probabilities
-BINARY = "binary"  # numbers in [0, 1], of the outputs' shape
-PAIRED = "paired"  # numbers of the outputs' shape
-SPARSE = "sparse"  # class indices beside scores whose last side is the classes, as Keras has it
-
-_KERAS = {"sparse_categorical_crossentropy": SPARSE, "binary_crossentropy": BINARY}  # by the loss's ``name``
-
-_MODULES: tuple[tuple[str, tuple[type, ...]], ...] = (
-    (CLASSES, (nn.CrossEntropyLoss,)),
-    (LOGS, (nn.NLLLoss,)),
-    (BINARY, (nn.BCELoss, nn.BCEWithLogitsLoss)),
-    (PAIRED, (nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss, nn.KLDivLoss)),
-)
-_FUNCTIONS = {
-    F.cross_entropy: CLASSES,
-    F.nll_loss: LOGS,
-    F.binary_cross_entropy: BINARY,
-    F.binary_cross_entropy_with_logits: BINARY,
-    F.mse_loss: PAIRED,
-    F.l1_loss: PAIRED,
-    F.smooth_l1_loss: PAIRED,
-    F.huber_loss: PAIRED,
-    F.kl_div: PAIRED,
-}
-
-
-def kind_of(loss: Any) -> str:
-    """How a loss takes its targets; "" of one that is the user's own."""
-    while isinstance(loss, functools.partial):
-        loss = loss.func
-    for kind, modules in _MODULES:
-        if isinstance(loss, modules):
-            return kind
-    try:
-        return _FUNCTIONS.get(loss, "")
-    except TypeError:  # what cannot be hashed
-        return ""
-
-
-def _name(loss: Any) -> str:
-    while isinstance(loss, functools.partial):
-        loss = loss.func
-    return str(getattr(loss, "__name__", type(loss).__name__))
-
-
-def _option(loss: Any, name: str, default: Any) -> Any:
-    while isinstance(loss, functools.partial):
-        if name in loss.keywords:
-            return loss.keywords[name]
-        loss = loss.func
-    return getattr(loss, name, default)
+_SPARSE = "sparse"  # class indices beside scores whose last side is the classes, as Keras has it
+_KERAS = {"sparse_categorical_crossentropy": _SPARSE, "binary_crossentropy": BINARY}  # by the loss's ``name``
 
 
 def _arrays(outputs: Any, targets: Any) -> tuple[np.ndarray, np.ndarray] | None:
@@ -93,27 +40,27 @@ def check_shapes(loss: Any, outputs: Any, targets: Any) -> Iterator[Finding]:
     given, wanted = both[0].shape, both[1].shape
     if kind in (BINARY, PAIRED):
         if given != wanted:
-            what = f"{_name(loss)} compares element by element, and the outputs are {given}, the targets {wanted}"
+            what = f"{name_of(loss)} compares element by element, and the outputs are {given}, the targets {wanted}"
             yield Finding("shapes", what, _pair_advice(loss, given, wanted, both[1]), severity="error")
         return
     if not given:
         yield Finding(
-            "shapes", f"{_name(loss)} needs a score for each class and sample, and the output is one number",
+            "shapes", f"{name_of(loss)} needs a score for each class and sample, and the output is one number",
             "Let the model end with Linear(…, number of classes).", severity="error",
         )  # fmt: skip
         return
     expected = _without_classes(given)
     if wanted == expected or (wanted == given and kind == CLASSES and both[1].dtype.kind == "f"):
         return
-    what = f"{_name(loss)} of outputs {given} needs class indices of shape {expected}, and the targets are {wanted}"
+    what = f"{name_of(loss)} of outputs {given} needs class indices of shape {expected}, and the targets are {wanted}"
     if wanted == given and both[1].dtype.kind in "biu":
-        what = f"{_name(loss)} takes class indices of shape {expected}, and the targets are {both[1].dtype} {wanted}"
+        what = f"{name_of(loss)} takes class indices of shape {expected}, and the targets are {both[1].dtype} {wanted}"
         rows = both[1].reshape(-1) if both[1].ndim < 2 else both[1].sum(axis=1)
         advice = "Give it class indices (y.argmax(1)), or probabilities as floating numbers (y.float())."
         if not bool((rows == 1).all()):
             advice = "Several classes for one sample are the business of nn.BCEWithLogitsLoss (targets y.float())."
     elif len(given) == 1 and wanted == given:
-        what = f"{_name(loss)} needs a score for each class, and the outputs are {given}: one number for each sample"
+        what = f"{name_of(loss)} needs a score for each class, and the outputs are {given}: one number for each sample"
         advice = (
             "For two classes use nn.BCEWithLogitsLoss; for more let the model end with Linear(…, number of classes)."
         )
@@ -165,7 +112,7 @@ def check_labels(loss: Any, outputs: Any, targets: Any) -> Iterator[Finding]:
         return
     if kind == BINARY:
         yield from _binary(loss, targets.array)
-    elif kind == SPARSE and both is not None and both[0].ndim > 1:
+    elif kind == _SPARSE and both is not None and both[0].ndim > 1:
         numbers = both[1]  # which Keras takes as floating numbers too, and with a last side of 1
         if (numbers == np.rint(numbers)).all():
             yield from _in_range(loss, both[0].shape[-1], numbers.astype(np.int64))
@@ -187,7 +134,7 @@ def _binary(loss: Any, array: np.ndarray) -> Iterator[Finding]:
         advice = "Give it 0 and 1: y - 1."
     elif array.dtype.kind in "iu" and low >= 0:
         advice = "For more than two classes use nn.CrossEntropyLoss, with an output for each class."
-    what = f"{_name(loss)} takes targets in [0, 1], and these run from {low:g} to {high:g}"
+    what = f"{name_of(loss)} takes targets in [0, 1], and these run from {low:g} to {high:g}"
     yield Finding("labels", what, advice, severity="error")
 
 
@@ -200,7 +147,7 @@ def _classes(loss: Any, outputs: np.ndarray, array: np.ndarray) -> Iterator[Find
         return  # one-hot codes of whole numbers, of which "shapes" speaks
     if array.dtype.kind == "f":
         whole = bool((array == np.rint(array)).all())
-        what = f"{_name(loss)} takes class indices, whole numbers, and the targets are {array.dtype}"
+        what = f"{name_of(loss)} takes class indices, whole numbers, and the targets are {array.dtype}"
         first = ", ".join(f"{one:g}" for one in array.reshape(-1)[:3])
         if whole:
             yield Finding("labels", what, "Write y.long() (y.astype('int64') of an array).", severity="error")
@@ -209,7 +156,7 @@ def _classes(loss: Any, outputs: np.ndarray, array: np.ndarray) -> Iterator[Find
             yield Finding("labels", f"{what}: {first}, …", "For regression use nn.MSELoss.", severity="error")
             return
     if array.dtype.kind == "b":
-        what = f"{_name(loss)} takes class indices, whole numbers, and the targets are bool"
+        what = f"{name_of(loss)} takes class indices, whole numbers, and the targets are bool"
         yield Finding("labels", what, "Write y.long() (y.astype('int64') of an array).", severity="error")
         return
     yield from _in_range(loss, count, array)
@@ -217,9 +164,9 @@ def _classes(loss: Any, outputs: np.ndarray, array: np.ndarray) -> Iterator[Find
 
 def _in_range(loss: Any, count: int, array: np.ndarray) -> Iterator[Finding]:
     """Whether class numbers are those of ``count`` outputs."""
-    ignored = _option(loss, "ignore_index", None)
+    ignored = option_of(loss, "ignore_index", None)
     if ignored is None:
-        ignored = _option(loss, "ignore_class", None)
+        ignored = option_of(loss, "ignore_class", None)
     ignored = -100 if ignored is None else ignored
     counted = array[array != ignored]
     if not counted.size:
@@ -256,7 +203,7 @@ def _probabilities(loss: Any, array: np.ndarray) -> Iterator[Finding]:
     if low < 0 or not np.allclose(sums, 1, atol=1e-3):
         yield Finding(
             "labels",
-            f"{_name(loss)} takes targets of the outputs' shape for probabilities, and a sample's add up to "
+            f"{name_of(loss)} takes targets of the outputs' shape for probabilities, and a sample's add up to "
             f"{float(np.min(sums)):.4g} to {float(np.max(sums)):.4g}" + (f", the least being {low:.4g}" if low < 0 else ""),
             "Let each sample's add up to 1. For several classes of one sample use nn.BCEWithLogitsLoss, for numbers "
             "nn.MSELoss.",
@@ -273,20 +220,17 @@ def check_outputs(loss: Any, outputs: Any) -> Iterator[Finding]:
     array, kind = outputs.array, kind_of(loss)
     if not np.isfinite(array).all():
         return
-    inner = loss
-    while isinstance(inner, functools.partial):
-        inner = inner.func
     if kind == LOGS and array.ndim > 1:
         sums = np.exp(array.astype(np.float64)).sum(axis=1)
         if not np.allclose(sums, 1, atol=1e-2):
             yield Finding(
                 "output",
-                f"{_name(loss)} takes log-probabilities, and the probabilities of a sample add up to {sums[0]:.4g}, not 1",
+                f"{name_of(loss)} takes log-probabilities, and the probabilities of a sample add up to {sums[0]:.4g}, not 1",
                 "Use nn.CrossEntropyLoss on scores, or let the model end with nn.LogSoftmax(1).", severity="error",
             )  # fmt: skip
-    elif (isinstance(inner, nn.BCELoss) or inner is F.binary_cross_entropy) and (array.min() < 0 or array.max() > 1):
+    elif kind == BINARY and not takes_logits(loss) and (array.min() < 0 or array.max() > 1):
         yield Finding(
             "output",
-            f"{_name(loss)} takes probabilities, and the outputs run from {array.min():.4g} to {array.max():.4g}",
+            f"{name_of(loss)} takes probabilities, and the outputs run from {array.min():.4g} to {array.max():.4g}",
             "Use nn.BCEWithLogitsLoss, which takes any number, or let the model end with nn.Sigmoid().", severity="error",
         )  # fmt: skip

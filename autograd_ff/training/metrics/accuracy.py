@@ -10,14 +10,23 @@ from typing import Any
 
 import numpy as np
 
-from ...engine import here
-from ...errors import ShapeError
-from .inputs import aligned, as_array, binary_labels, class_labels, errors_of_nan, has_nan, public, weights_for
+from .inputs import (
+    aligned,
+    as_array,
+    as_tensor,
+    binary_labels,
+    classes_last,
+    counted,
+    errors_of_nan,
+    has_nan,
+    one_hot_labels,
+    sparse_labels,
+)
 from .mean import MeanOfSamples
 
 __all__ = [
     "Accuracy", "BinaryAccuracy", "CategoricalAccuracy", "SparseCategoricalAccuracy", "binary_accuracy",
-    "categorical_accuracy", "classes_last", "sparse_categorical_accuracy", "sparse_labels",
+    "categorical_accuracy", "sparse_categorical_accuracy",
 ]  # fmt: skip
 
 
@@ -78,7 +87,7 @@ def binary_accuracy(y_true: Any, y_pred: Any, threshold: float = 0.5) -> Any:
     >>> binary_accuracy([1, 1, 0, 0], [0.9, 0.4, 0.2, 0.6])
     tensor([1., 0., 1., 0.])
     """
-    return public(_binary_matches(as_array(y_true, "y_true"), as_array(y_pred, "y_pred"), threshold))
+    return as_tensor(_binary_matches(as_array(y_true, "y_true"), as_array(y_pred, "y_pred"), threshold))
 
 
 def _binary_matches(labels: np.ndarray, scores: np.ndarray, threshold: float) -> np.ndarray:
@@ -123,31 +132,12 @@ def categorical_accuracy(y_true: Any, y_pred: Any) -> Any:
     >>> categorical_accuracy([[0, 0, 1], [0, 1, 0]], [[0.1, 0.9, 0.8], [0.05, 0.95, 0]])
     tensor([0., 1.])
     """
-    return public(_categorical_matches(as_array(y_true, "y_true"), as_array(y_pred, "y_pred"), -1))
+    return as_tensor(_categorical_matches(as_array(y_true, "y_true"), as_array(y_pred, "y_pred"), -1))
 
 
-def classes_last(scores: np.ndarray, axis: int) -> np.ndarray:
-    """Scores with their classes along the last axis, in a shape that has classes at all."""
-    if scores.ndim < 2 or 0 in scores.shape[1:]:
-        raise ShapeError(
-            f"y_pred has the shape {scores.shape}, where a score for each class is needed: (n, classes). For one score "
-            f"per sample, use BinaryAccuracy{here()}"
-        )
-    return scores if axis == -1 else np.moveaxis(scores, axis, -1)
-
-
-def _categorical_matches(targets: np.ndarray, scores: np.ndarray, axis: int) -> np.ndarray:
-    if targets.shape != scores.shape:
-        way = ""
-        if targets.ndim < scores.ndim or (targets.ndim and targets.shape[-1] == 1):
-            way = "; for labels that are class numbers, use SparseCategoricalAccuracy"
-        raise ShapeError(
-            f"y_true has the shape {targets.shape} and y_pred has {scores.shape}; one-hot labels have the shape of the "
-            f"scores{way}{here()}"
-        )
-    scores = classes_last(scores, axis)
-    targets = classes_last(targets, axis)
-    right: np.ndarray = targets.argmax(axis=-1) == scores.argmax(axis=-1)
+def _categorical_matches(labels: np.ndarray, scores: np.ndarray, axis: int) -> np.ndarray:
+    labels, scores = one_hot_labels(labels, scores, axis)
+    right: np.ndarray = labels.argmax(axis=-1) == scores.argmax(axis=-1)
     return errors_of_nan(right, scores, axis=-1) if has_nan(scores) else right
 
 
@@ -187,24 +177,7 @@ def sparse_categorical_accuracy(y_true: Any, y_pred: Any) -> Any:
     >>> sparse_categorical_accuracy([2, 1], [[0.1, 0.6, 0.3], [0.05, 0.95, 0]])
     tensor([0., 1.])
     """
-    return public(_sparse_matches(as_array(y_true, "y_true"), as_array(y_pred, "y_pred"), -1, None)[0])
-
-
-def sparse_labels(labels: np.ndarray, scores: np.ndarray, ignored: int | None = None) -> np.ndarray:
-    """Class numbers in the shape of the scores without their classes, as int64."""
-    shape = scores.shape[:-1]
-    if labels.shape != shape:
-        if labels.shape == (*shape, 1):
-            labels = labels[..., 0]
-        else:
-            way = ""
-            if labels.shape == scores.shape:
-                way = "; for one-hot labels, use CategoricalAccuracy (or the like without 'sparse')"
-            raise ShapeError(
-                f"y_true has the shape {labels.shape} and y_pred has {scores.shape}; labels that are class numbers "
-                f"have the shape {shape}{way}{here()}"
-            )
-    return class_labels(labels, scores.shape[-1], ignored)
+    return as_tensor(_sparse_matches(as_array(y_true, "y_true"), as_array(y_pred, "y_pred"), -1, None)[0])
 
 
 def _sparse_matches(
@@ -252,11 +225,3 @@ class SparseCategoricalAccuracy(MeanOfMatches):
         if self.ignore_class is not None:
             sample_weight = counted(labels != self.ignore_class, sample_weight)
         self.add(right, sample_weight)
-
-
-def counted(counts: np.ndarray, sample_weight: Any) -> Any:
-    """The weights, 0 where a sample does not count; None where there are none and all count."""
-    if sample_weight is None:
-        return None if np.count_nonzero(counts) == counts.size else counts.astype(np.float64)
-    weights = weights_for(sample_weight, counts.shape)
-    return weights.reshape(weights.shape + (1,) * (counts.ndim - weights.ndim)) * counts

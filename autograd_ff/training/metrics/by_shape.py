@@ -6,16 +6,16 @@ from typing import Any
 
 import numpy as np
 
+from ..loss_kind import BINARY, has_classes_second, is_binary, kind_of, option_of, takes_logits
 from . import accuracy
 from .inputs import as_array
-from .loss_kind import in_torch_layout, is_binary, is_pointwise_binary, takes_logits, unwrapped
 from .metric import Metric
 
 __all__ = ["AccuracyByShape"]
 
 
 class AccuracyByShape(Metric):
-    """The sparse, categorical or binary accuracy, whichever the first batch is for.
+    """The sparse, categorical or binary accuracy, whichever the first batch after a reset is for.
 
     As in Keras: one score per sample is binary; labels of fewer dimensions than the scores, or of one column where the
     scores have several, are class numbers; else the labels are one-hot. Beyond Keras, the loss tells what shapes cannot:
@@ -32,12 +32,9 @@ class AccuracyByShape(Metric):
         self._chosen: Metric | None = None
         self._form: dict[str, Any] = {}
         self._threshold = 0.0 if takes_logits(loss) and is_binary(loss) else 0.5
-        self._independent = is_pointwise_binary(loss)
-        self._classes_second = in_torch_layout(loss)
-        self._ignored: int | None = None
-        if self._classes_second:
-            bare, options = unwrapped(loss)
-            self._ignored = options.get("ignore_index", getattr(bare, "ignore_index", -100))
+        self._independent = kind_of(loss) == BINARY
+        self._classes_second = has_classes_second(loss)
+        self._ignored: int | None = option_of(loss, "ignore_index", -100) if self._classes_second else None
 
     def _choose(self, labels: np.ndarray, scores: np.ndarray) -> dict[str, Any]:
         columns = scores.shape[-1] if scores.ndim > 1 else 1
@@ -75,8 +72,8 @@ class AccuracyByShape(Metric):
         return 0.0 if self._chosen is None else self._chosen.result()
 
     def reset_state(self) -> None:
-        if self._chosen is not None:
-            self._chosen.reset_state()
+        # The next pass may be over other labels: mixed ones to train on, class numbers to validate with.
+        self._chosen, self._form = None, {}
 
     def state_dict(self) -> dict[str, Any]:
         if self._chosen is None:

@@ -13,16 +13,10 @@ import numpy as np
 
 from ...engine import here
 from ...errors import DtypeError, ShapeError
-from .inputs import aligned, as_array, binary_labels, weights_for
+from .inputs import aligned, as_array, binary_labels, spread
 from .metric import Metric
 
-__all__ = ["FalseNegatives", "FalsePositives", "Precision", "Recall", "TrueNegatives", "TruePositives", "spread"]
-
-
-def spread(sample_weight: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """Weights of the samples as weights of all their elements."""
-    weights = weights_for(sample_weight, shape)
-    return np.broadcast_to(weights.reshape(weights.shape + (1,) * (len(shape) - weights.ndim)), shape)
+__all__ = ["FalseNegatives", "FalsePositives", "Precision", "Recall", "TrueNegatives", "TruePositives"]
 
 
 class Counts(Metric):

@@ -8,10 +8,8 @@ import numpy as np
 
 from ...engine import here
 from ...errors import ShapeError
-from .accuracy import classes_last, counted, sparse_labels
-from .inputs import aligned, as_array, public
-from .mean import MeanOfSamples
-from .regression import EPSILON, over_last
+from .inputs import aligned, as_array, as_tensor, classes_last, counted, one_hot_labels, sparse_labels
+from .mean import EPSILON, MeanOfSamples, over_last
 
 __all__ = [
     "BinaryCrossentropy", "CategoricalCrossentropy", "SparseCategoricalCrossentropy", "binary_crossentropy",
@@ -34,7 +32,7 @@ def binary_crossentropy(y_true: Any, y_pred: Any, from_logits: bool = False, lab
     tensor([0.9163, 0.7136])
     """
     labels, scores = as_array(y_true, "y_true"), as_array(y_pred, "y_pred")
-    return public(over_last(_binary(labels, scores, from_logits, label_smoothing)))
+    return as_tensor(over_last(_binary(labels, scores, from_logits, label_smoothing)))
 
 
 def categorical_crossentropy(
@@ -53,7 +51,7 @@ def categorical_crossentropy(
     tensor([0.0513, 2.3026])
     """
     labels, scores = as_array(y_true, "y_true"), as_array(y_pred, "y_pred")
-    return public(_categorical(labels, scores, from_logits, label_smoothing, axis))
+    return as_tensor(_categorical(labels, scores, from_logits, label_smoothing, axis))
 
 
 def sparse_categorical_crossentropy(
@@ -72,7 +70,7 @@ def sparse_categorical_crossentropy(
     tensor([0.0513, 2.3026])
     """
     labels, scores = as_array(y_true, "y_true"), as_array(y_pred, "y_pred")
-    return public(_sparse(labels, scores, from_logits, ignore_class, axis)[0])
+    return as_tensor(_sparse(labels, scores, from_logits, ignore_class, axis)[0])
 
 
 def _binary(labels: np.ndarray, scores: np.ndarray, from_logits: bool, smoothing: float) -> np.ndarray:
@@ -98,12 +96,7 @@ def _log_probabilities(scores: np.ndarray, from_logits: bool) -> np.ndarray:
 
 
 def _categorical(targets: np.ndarray, scores: np.ndarray, from_logits: bool, smoothing: float, axis: int) -> np.ndarray:
-    if targets.shape != scores.shape:
-        raise ShapeError(
-            f"y_true has the shape {targets.shape} and y_pred has {scores.shape}; one-hot labels have the shape of the "
-            f"scores; for labels that are class numbers, use SparseCategoricalCrossentropy{here()}"
-        )
-    scores, targets = classes_last(scores, axis), classes_last(targets, axis)
+    targets, scores = one_hot_labels(targets, scores, axis)
     y = targets.astype(np.float64) * (1 - smoothing) + smoothing / scores.shape[-1]
     terms = np.zeros(y.shape)
     np.multiply(y, _log_probabilities(scores, from_logits), out=terms, where=y != 0)  # 0 · -inf would be NaN

@@ -8,8 +8,7 @@ import numpy as np
 
 from ...engine import here
 from ...errors import ShapeError
-from .confusion import spread
-from .inputs import aligned, as_array, binary_labels
+from .inputs import aligned, as_array, binary_labels, spread
 from .metric import Metric
 
 __all__ = ["F1Score", "FBetaScore"]

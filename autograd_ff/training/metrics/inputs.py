@@ -13,7 +13,8 @@ from ...engine import TensorCore, get_default_dtype, here, wrap
 from ...errors import DtypeError, ShapeError
 
 __all__ = [
-    "aligned", "as_array", "binary_labels", "class_labels", "errors_of_nan", "has_nan", "public", "weights_for",
+    "aligned", "as_array", "as_tensor", "binary_labels", "class_labels", "classes_last", "counted", "errors_of_nan", "has_nan",
+    "one_hot_labels", "sparse_labels", "spread", "weights_for",
 ]  # fmt: skip
 
 
@@ -22,7 +23,8 @@ def as_array(value: Any, name: str) -> np.ndarray:
     if isinstance(value, TensorCore):
         array = value.array
     else:
-        if isinstance(value, (dict, set)) or value is None:
+        parts = isinstance(value, (tuple, list)) and any(isinstance(one, TensorCore) for one in value)
+        if parts or isinstance(value, (dict, set)) or value is None:
             raise DtypeError(
                 f"{name} is {'None' if value is None else 'a ' + type(value).__name__}, where a metric compares arrays; "
                 f"give it the part that it is meant for, or use a function (y_true, y_pred) as the metric{here()}"
@@ -36,7 +38,7 @@ def as_array(value: Any, name: str) -> np.ndarray:
     return array
 
 
-def public(values: np.ndarray) -> Any:
+def as_tensor(values: np.ndarray) -> Any:
     """Per-sample values as the functional forms return them: a Tensor of the default dtype, without a graph."""
     return wrap(np.asarray(values, dtype=get_default_dtype()))
 
@@ -66,6 +68,46 @@ def _hint(y_true: np.ndarray, y_pred: np.ndarray) -> str:
     if y_true.shape[1:] == y_pred.shape[1:]:
         return ". The batches differ in their number of samples"
     return ""
+
+
+def classes_last(scores: np.ndarray, axis: int) -> np.ndarray:
+    """Scores with their classes along the last axis, in a shape that has classes at all."""
+    if scores.ndim < 2 or 0 in scores.shape[1:]:
+        raise ShapeError(
+            f"y_pred has the shape {scores.shape}, where a score for each class is needed: (n, classes). For one score "
+            f"per sample, use BinaryAccuracy{here()}"
+        )
+    return scores if axis == -1 else np.moveaxis(scores, axis, -1)
+
+
+def one_hot_labels(labels: np.ndarray, scores: np.ndarray, axis: int = -1) -> tuple[np.ndarray, np.ndarray]:
+    """One-hot labels and scores of one shape, their classes along the last axis."""
+    if labels.shape != scores.shape:
+        way = ""
+        if labels.ndim < scores.ndim or (labels.ndim and labels.shape[-1] == 1):
+            way = "; for labels that are class numbers, use the sparse metrics (SparseCategoricalAccuracy and the like)"
+        raise ShapeError(
+            f"y_true has the shape {labels.shape} and y_pred has {scores.shape}; one-hot labels have the shape of the "
+            f"scores{way}{here()}"
+        )
+    return classes_last(labels, axis), classes_last(scores, axis)
+
+
+def sparse_labels(labels: np.ndarray, scores: np.ndarray, ignored: int | None = None) -> np.ndarray:
+    """Class numbers in the shape of the scores without their classes, as int64."""
+    shape = scores.shape[:-1]
+    if labels.shape != shape:
+        if labels.shape == (*shape, 1):
+            labels = labels[..., 0]
+        else:
+            way = ""
+            if labels.shape == scores.shape:
+                way = "; for one-hot labels, use CategoricalAccuracy (or the like without 'sparse')"
+            raise ShapeError(
+                f"y_true has the shape {labels.shape} and y_pred has {scores.shape}; labels that are class numbers "
+                f"have the shape {shape}{way}{here()}"
+            )
+    return class_labels(labels, scores.shape[-1], ignored)
 
 
 def class_labels(labels: np.ndarray, classes: int, ignored: int | None = None) -> np.ndarray:
@@ -161,3 +203,17 @@ def weights_for(sample_weight: Any, shape: tuple[int, ...]) -> np.ndarray:
             "sample_weight has a weight that is negative or not finite; weights are 0 (masked) or more" + here()
         )
     return np.broadcast_to(weights, leading)
+
+
+def spread(sample_weight: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """Weights of the samples as weights of all their elements."""
+    weights = weights_for(sample_weight, shape)
+    return np.broadcast_to(weights.reshape(weights.shape + (1,) * (len(shape) - weights.ndim)), shape)
+
+
+def counted(counts: np.ndarray, sample_weight: Any) -> Any:
+    """The weights, 0 where a sample does not count; None where there are none and all count."""
+    if sample_weight is None:
+        return None if np.count_nonzero(counts) == counts.size else counts.astype(np.float64)
+    weights = weights_for(sample_weight, counts.shape)
+    return weights.reshape(weights.shape + (1,) * (counts.ndim - weights.ndim)) * counts

@@ -12,7 +12,9 @@ from ...errors import ShapeError
 from .inputs import as_array, weights_for
 from .metric import Metric
 
-__all__ = ["Mean", "MeanMetricWrapper", "MeanOfSamples", "Sum"]
+__all__ = ["EPSILON", "Mean", "MeanMetricWrapper", "MeanOfSamples", "Sum", "over_last"]
+
+EPSILON = 1e-7  # of Keras: the smallest number that a value per sample divides by or takes the logarithm of
 
 
 class Sum(Metric):
@@ -103,6 +105,11 @@ def _weighted(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     product = np.zeros(values.shape)
     np.multiply(values, weights, out=product, where=weights != 0)  # 0 · NaN would be NaN
     return product
+
+
+def over_last(values: np.ndarray) -> np.ndarray:
+    """The mean over the last axis, unless that is the samples'."""
+    return values.mean(axis=-1) if values.ndim > 1 else values
 
 
 class MeanOfSamples(Mean):

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-import warnings
 from typing import Any
 
 import numpy as np
 
-from ...engine import here
+from ...engine import here, warn
 from ...errors import ShapeError
-from .confusion import spread
-from .inputs import aligned, as_array, public
-from .mean import MeanOfSamples
+from .inputs import aligned, as_array, as_tensor, spread
+from .mean import EPSILON, MeanOfSamples, over_last
 from .metric import Metric
 
 __all__ = [
@@ -20,8 +18,6 @@ __all__ = [
     "RootMeanSquaredError", "mean_absolute_error", "mean_absolute_percentage_error", "mean_squared_error",
     "mean_squared_logarithmic_error",
 ]  # fmt: skip
-
-EPSILON = 1e-7  # of Keras: the smallest |y_true| and the smallest argument of a logarithm
 
 
 def mean_squared_error(y_true: Any, y_pred: Any) -> Any:
@@ -35,7 +31,7 @@ def mean_squared_error(y_true: Any, y_pred: Any) -> Any:
     >>> mean_squared_error([[0.0, 1.0], [0.0, 0.0]], [[1.0, 1.0], [1.0, 0.0]])
     tensor([0.5, 0.5])
     """
-    return public(over_last(_squares(as_array(y_true, "y_true"), as_array(y_pred, "y_pred"))))
+    return as_tensor(over_last(_squares(as_array(y_true, "y_true"), as_array(y_pred, "y_pred"))))
 
 
 def mean_absolute_error(y_true: Any, y_pred: Any) -> Any:
@@ -44,7 +40,7 @@ def mean_absolute_error(y_true: Any, y_pred: Any) -> Any:
     >>> mean_absolute_error([[0.0, 1.0], [0.0, 0.0]], [[1.0, 1.0], [4.0, 0.0]])
     tensor([0.5, 2.0])
     """
-    return public(over_last(np.abs(_difference(as_array(y_true, "y_true"), as_array(y_pred, "y_pred")))))
+    return as_tensor(over_last(np.abs(_difference(as_array(y_true, "y_true"), as_array(y_pred, "y_pred")))))
 
 
 def mean_absolute_percentage_error(y_true: Any, y_pred: Any) -> Any:
@@ -53,7 +49,7 @@ def mean_absolute_percentage_error(y_true: Any, y_pred: Any) -> Any:
     >>> mean_absolute_percentage_error([[2.0, 1.0]], [[1.0, 1.0]])
     tensor([25.])
     """
-    return public(over_last(_percentages(as_array(y_true, "y_true"), as_array(y_pred, "y_pred"))))
+    return as_tensor(over_last(_percentages(as_array(y_true, "y_true"), as_array(y_pred, "y_pred"))))
 
 
 def mean_squared_logarithmic_error(y_true: Any, y_pred: Any) -> Any:
@@ -64,12 +60,7 @@ def mean_squared_logarithmic_error(y_true: Any, y_pred: Any) -> Any:
     >>> mean_squared_logarithmic_error([[0.0, 0.0]], [[0.0, 1.0]])
     tensor([0.2402])
     """
-    return public(over_last(_logarithmic_squares(as_array(y_true, "y_true"), as_array(y_pred, "y_pred"))))
-
-
-def over_last(values: np.ndarray) -> np.ndarray:
-    """The mean over the last axis, unless that is the samples'."""
-    return values.mean(axis=-1) if values.ndim > 1 else values
+    return as_tensor(over_last(_logarithmic_squares(as_array(y_true, "y_true"), as_array(y_pred, "y_pred"))))
 
 
 def _difference(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
@@ -275,10 +266,9 @@ class R2Score(Metric):
     def _adjusted(self, score: Any) -> Any:
         left = self.samples - self.num_regressors - 1
         if left < 1:
-            warnings.warn(
+            warn(
                 f"the adjusted R² of {self.num_regressors} regressors needs more than {self.num_regressors + 1} samples, "
-                f"and there are {self.samples}: this is the plain R²",
-                stacklevel=3,
+                f"and there are {self.samples}: this is the plain R²"
             )
             return score
         return 1 - (1 - score) * (self.samples - 1) / left

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable
 from typing import Any
 
 from ...engine import here
 from ...errors import DtypeError, ShapeError
+from ..loss_kind import is_binary, takes_logits
 from . import accuracy, confusion, crossentropy, f_score, mean, ranking, regression, top_k
 from .by_shape import AccuracyByShape
-from .loss_kind import is_binary, takes_logits
 from .metric import Metric, snake_case
 
 __all__ = ["resolve"]
@@ -96,8 +97,6 @@ def _named(name: str, loss: Any) -> Metric:
     if spelling in ("accuracy", "acc"):
         return AccuracyByShape(name, loss)
     if spelling not in _SPELLINGS:
-        import difflib
-
         known = ["accuracy", "acc", *_NAMES, *_ALIASES]
         near = difflib.get_close_matches(snake_case(name.strip()), known, n=3, cutoff=0.5)
         near += difflib.get_close_matches(name.strip().lower(), [one for one in known if one not in near], n=2)

@@ -13,8 +13,8 @@ import numpy as np
 
 from ...engine import here
 from ...errors import ShapeError
-from .accuracy import MeanOfMatches, classes_last, sparse_labels
-from .inputs import as_array, errors_of_nan, has_nan, public
+from .accuracy import MeanOfMatches
+from .inputs import as_array, as_tensor, classes_last, errors_of_nan, has_nan, one_hot_labels, sparse_labels
 
 __all__ = [
     "SparseTopKCategoricalAccuracy", "TopKCategoricalAccuracy", "sparse_top_k_categorical_accuracy",
@@ -33,7 +33,7 @@ def top_k_categorical_accuracy(y_true: Any, y_pred: Any, k: int = 5) -> Any:
     >>> top_k_categorical_accuracy([[0, 0, 1], [1, 0, 0]], [[0.1, 0.9, 0.8], [0.05, 0.95, 0.5]], k=2)
     tensor([1., 0.])
     """
-    return public(_one_hot_matches(as_array(y_true, "y_true"), as_array(y_pred, "y_pred"), k))
+    return as_tensor(_one_hot_matches(as_array(y_true, "y_true"), as_array(y_pred, "y_pred"), k))
 
 
 def sparse_top_k_categorical_accuracy(y_true: Any, y_pred: Any, k: int = 5, from_sorted_ids: bool = False) -> Any:
@@ -48,7 +48,7 @@ def sparse_top_k_categorical_accuracy(y_true: Any, y_pred: Any, k: int = 5, from
     >>> sparse_top_k_categorical_accuracy([2, 0], [[0.1, 0.9, 0.8], [0.05, 0.95, 0.5]], k=2)
     tensor([1., 0.])
     """
-    return public(_sparse_matches(as_array(y_true, "y_true"), as_array(y_pred, "y_pred"), k, from_sorted_ids))
+    return as_tensor(_sparse_matches(as_array(y_true, "y_true"), as_array(y_pred, "y_pred"), k, from_sorted_ids))
 
 
 def _check_k(k: int, classes: int) -> None:
@@ -82,12 +82,7 @@ def _sparse_matches(labels: np.ndarray, scores: np.ndarray, k: int, sorted_ids: 
 
 
 def _one_hot_matches(targets: np.ndarray, scores: np.ndarray, k: int) -> np.ndarray:
-    if targets.shape != scores.shape:
-        raise ShapeError(
-            f"y_true has the shape {targets.shape} and y_pred has {scores.shape}; one-hot labels have the shape of the "
-            f"scores; for labels that are class numbers, use SparseTopKCategoricalAccuracy{here()}"
-        )
-    scores = classes_last(scores, -1)
+    targets, scores = one_hot_labels(targets, scores)
     _check_k(k, scores.shape[-1])
     return _matches(targets.argmax(axis=-1), scores, k)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,59 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from ...engine import TensorCore, restructured
-from ...functions.random import Generator, get_rng_state, set_rng_state
-from ...nn import Module
-from ...nn.naming import children_changed
+from ..engine import TensorCore, restructured
+from ..nn import Module
+from ..nn.naming import children_changed
+from .holdings import modules_of
+from .randomness import RandomState
 
-__all__ = ["RandomState", "modules_of", "untouched"]
+__all__ = ["untouched"]
 
 _STORES = ("_parameters", "_buffers", "_modules")
 _LARGE = 2**26  # bytes of a plain array in an attribute that is data rather than state
 _CONTAINERS = (list, dict, set, deque)
-
-
-def modules_of(trainer: Any) -> list[Module]:
-    """All modules that a trainer holds: the model, a loss with parameters, a teacher, and all below them."""
-    found: dict[int, Module] = {}
-    for value in vars(trainer).values():
-        if isinstance(value, Module):
-            found.update((id(part), part) for part in value.modules())
-    return list(found.values())
-
-
-class RandomState:
-    """Where the generators stand that a step may draw from: the default one, NumPy's and Python's global ones, and those
-    that the trainer's modules hold."""
-
-    def __init__(self, trainer: Any) -> None:
-        own: dict[int, Any] = {}
-        for holder in (trainer, *modules_of(trainer)):
-            for value in vars(holder).values():
-                if isinstance(value, (Generator, np.random.Generator, np.random.RandomState)):
-                    own[id(value)] = value
-        self._default = get_rng_state()
-        self._numpy = np.random.get_state()
-        self._python = random.getstate()
-        self._own = [(one, _state_of(one)) for one in own.values()]
-
-    def restore(self) -> None:
-        set_rng_state(self._default)
-        np.random.set_state(self._numpy)
-        random.setstate(self._python)
-        for one, state in self._own:
-            if isinstance(one, (Generator, np.random.RandomState)):
-                one.set_state(state)
-            else:
-                one.bit_generator.state = state
-
-
-def _state_of(generator: Any) -> Any:
-    if isinstance(generator, Generator):
-        return generator.get_state()
-    if isinstance(generator, np.random.RandomState):
-        return generator.get_state()
-    return generator.bit_generator.state
 
 
 @contextmanager
@@ -71,7 +28,8 @@ def untouched(trainer: Any) -> Iterator[None]:
 
     That is parameters, buffers and ``.grad`` (their numbers and which arrays they are), the attributes of modules and
     trainer (a module that counts its calls, or makes its layers when it is first called), whether each module trains, and
-    all generators of random numbers. An optimizer takes no step here, so its state needs no keeping.
+    all generators of random numbers. An optimizer takes no step here, so its state needs no keeping; where one does, take a
+    `snapshot.Snapshot`.
     """
     undo = [RandomState(trainer).restore]
     tensors: dict[int, TensorCore] = {}
