@@ -41,6 +41,9 @@ from .trainer import KerasTrainer
 __all__ = ["Model", "Sequential", "load_model", "save_model"]
 
 
+# What Keras's models may define to be trained in another way.
+STEPS = ("train_step", "test_step", "predict_step", "compute_loss", "compute_metrics")
+
 # A step is recorded, and loops are made for it, in a second or less, and each replay saves half of a millisecond or less.
 WORTH_RECORDING = 200
 
@@ -296,7 +299,8 @@ class Model(Layer):
             class_weight: ``{class: weight}``, what the samples of each class count in the loss.
             sample_weight: what each sample counts.
             initial_epoch: the number of the first epoch, from 0 on.
-            steps_per_epoch, validation_steps: batches in an epoch and in a validation, for data without an end.
+            steps_per_epoch, validation_steps: batches in an epoch and in a validation, for data without an end. Arrays
+                without a ``batch_size`` are divided into so many batches.
             validation_batch_size, validation_freq: samples in a batch of the validation, and epochs from one to the next.
             options: what `autograd_ff.training.Trainer.fit` takes besides: ``checks=False`` does without the look at the
                 first batch, ``clip=1.0`` limits the gradients' norm, ``accumulate=4`` makes one step of four batches,
@@ -332,7 +336,8 @@ class Model(Layer):
         elif validation_split:
             (x, y, sample_weight), held = split_off(x, y, sample_weight, validation_split, options.pop("split", "last"))
             validation = batches_of(*held, batch_size=validation_batch_size, otherwise=batch_size)
-        training = batches_of(x, y, sample_weight, batch_size=batch_size, shuffle=shuffle)
+        size = _batch_size(x, batch_size, steps_per_epoch)
+        training = batches_of(x, y, sample_weight, batch_size=size, shuffle=shuffle)
         self._make(training, x)
         batches = training.count if steps_per_epoch is None else steps_per_epoch
         options.setdefault("compile", self._records(settings, batches and batches * (epochs - initial_epoch)))
@@ -378,7 +383,7 @@ class Model(Layer):
         """
         settings = self._compiled("evaluate")
         x = _several(x, "evaluate")
-        batches = batches_of(x, _one(y), sample_weight, batch_size=batch_size)
+        batches = batches_of(x, _one(y), sample_weight, batch_size=_batch_size(x, batch_size, steps))
         self._make(batches, x)
         found = self._trainer().evaluate(batches, steps=steps, callbacks=_listed(callbacks), verbose=verbose)
         if return_dict:
@@ -407,7 +412,7 @@ class Model(Layer):
                [0.5, 0.5]], dtype=float32)
         """
         x = _several(x, "predict")
-        batches = batches_of(x, batch_size=batch_size, inputs_only=True)
+        batches = batches_of(x, batch_size=_batch_size(x, batch_size, steps), inputs_only=True)
         self._make(batches, x)
         found = self._trainer().predict(batches, steps=steps, callbacks=_listed(callbacks), verbose=verbose)
         return _arrays(found)
@@ -471,6 +476,13 @@ class Model(Layer):
                 self(batch.inputs, training=False)
 
     def _trainer(self) -> KerasTrainer:
+        own = [name for name in STEPS if hasattr(type(self), name)]
+        if own:
+            raise ModuleError(
+                f"{type(self).__name__} defines {', '.join(own)}, which nothing here would call.{here()}\n"
+                "  A step of one's own is the train_step(inputs, targets, weights) of a subclass of "
+                "autograd_ff.training.Trainer: Trainer(model, loss, optimizer).fit(x, y)."
+            )
         settings = self.__dict__["_settings"]
         if settings is None:
             return KerasTrainer(self, None, None, (), ())
@@ -736,6 +748,14 @@ def _listed(callbacks: Any) -> list[Any]:
 
 def _length(x: Any) -> int:
     return len(x) if not isinstance(x, (list, tuple, Mapping)) else len(leaves(x)[0])
+
+
+def _batch_size(x: Any, batch_size: int | None, steps: int | None) -> int | None:
+    """Samples in a batch: where none are given, arrays are divided into as many batches as there are to be steps."""
+    first: Any = next(iter(leaves(x)), None) if isinstance(x, (tuple, Mapping)) else x
+    if batch_size is None and steps and getattr(first, "shape", None):
+        return -(-len(first) // int(steps))
+    return batch_size
 
 
 def _arrays(outputs: Any) -> Any:

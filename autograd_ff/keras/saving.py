@@ -95,7 +95,8 @@ def save_model(model: Any, filepath: str | os.PathLike[str], overwrite: bool = T
     >>> bool((copy.predict(x, verbose=0) == model.predict(x, verbose=0)).all())
     True
     """
-    _writable(filepath, overwrite)
+    check_suffix(filepath)
+    _check_overwriting(filepath, overwrite)
     settings = model.__dict__["_settings"]
     compiled = None
     if settings is not None:
@@ -170,6 +171,8 @@ def load_model(
 def save_weights(model: Any, filepath: str | os.PathLike[str], overwrite: bool = True) -> None:
     """Write the weights of a model to a safetensors file, under their qualified names.
 
+    The file may be called ``.weights.h5``, the only suffix that Keras allows, and is a safetensors file all the same.
+
     >>> import tempfile
     >>> import autograd_ff as af
     >>> from autograd_ff import keras
@@ -178,7 +181,8 @@ def save_weights(model: Any, filepath: str | os.PathLike[str], overwrite: bool =
     ...     model.save_weights(f"{folder}/model.weights.safetensors")
     ...     model.load_weights(f"{folder}/model.weights.safetensors")
     """
-    _writable(filepath, overwrite)
+    check_suffix(filepath, weights_only=True)
+    _check_overwriting(filepath, overwrite)
     if not model.built:
         raise ModuleError(
             f"{model.name!r} is not built and has no weights yet.{here()}\n  Call it, or build it, first."
@@ -230,12 +234,17 @@ def load_weights(model: Any, filepath: str | os.PathLike[str], skip_mismatch: bo
 # ---------------------------------------------------------------- reading with care
 
 
-def _writable(filepath: Any, overwrite: bool) -> None:
+def check_suffix(filepath: Any, weights_only: bool = False) -> None:
+    """A file that is called HDF5 has to be that, but for the one suffix that Keras allows for weights."""
     name = os.fspath(filepath)
-    if name.lower().endswith(REFUSED):
+    if name.lower().endswith(REFUSED) and not (weights_only and name.lower().endswith(".weights.h5")):
         raise FileFormatError(
             f"{name}: models are written as safetensors, not as HDF5.{here()}\n  Call it model.keras or model.safetensors."
         )
+
+
+def _check_overwriting(filepath: Any, overwrite: bool) -> None:
+    name = os.fspath(filepath)
     if not overwrite and os.path.exists(name):
         raise FileExistsError(f"there is a file {name} already; overwrite=True replaces it")
 

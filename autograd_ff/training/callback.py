@@ -25,6 +25,7 @@ class Callback:
     Attributes:
         trainer: the `Trainer` that calls; set before `on_train_begin`.
         model: its module.
+        params: what was asked for, as in Keras: ``epochs``, ``steps``, ``verbose``.
         order: callbacks are called in ascending order, those of the same order as they were given.
 
     >>> import autograd_ff as af
@@ -45,6 +46,11 @@ class Callback:
     @property
     def model(self) -> Any:
         return self.trainer.model
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """What the training was asked for: ``epochs``, ``steps`` of an epoch, ``verbose``."""
+        return self.trainer.history.params
 
     def on_train_begin(self, logs: Any = None) -> None: ...
     def on_train_end(self, logs: Any = None) -> None: ...

@@ -92,7 +92,7 @@ class History(Mapping[str, list[Any]]):
 
     def to_json(self, path: Any = None) -> str:
         """A list with an object for each epoch; also written to ``path`` where one is given."""
-        return _written(json.dumps(self.rows(), indent=2, allow_nan=True) + "\n", path)
+        return _written(json.dumps(self.rows(), indent=2, default=_plain) + "\n", path)
 
     def plot(self, path: Any = None, title: str = "training", *, metrics: Sequence[str] | None = None) -> Any:
         """The curves of all metrics, or of those named, as a matplotlib figure; also written to ``path`` where one is given.
@@ -107,8 +107,13 @@ class History(Mapping[str, list[Any]]):
         return {"epoch": list(self.epoch), "logs": [dict(logs) for logs in self._logs]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.epoch = list(state["epoch"])
-        self._logs = [dict(logs) for logs in state["logs"]]
+        rows = [(epoch, dict(logs)) for epoch, logs in zip(state["epoch"], state["logs"], strict=True)]
+        self.epoch, self._logs = [epoch for epoch, _ in rows], [logs for _, logs in rows]
+
+
+def _plain(value: Any) -> Any:
+    """What callbacks put into logs beside Python's numbers: NumPy's, and Tensors."""
+    return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
 def _shown(value: Any) -> str:

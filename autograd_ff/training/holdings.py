@@ -6,7 +6,7 @@ from typing import Any
 
 from ..nn import Module
 
-__all__ = ["modules_of", "optimizers_of"]
+__all__ = ["modules_of", "optimized", "optimizers_of"]
 
 
 def modules_of(trainer: Any) -> list[Module]:
@@ -21,3 +21,8 @@ def modules_of(trainer: Any) -> list[Module]:
 def optimizers_of(trainer: Any) -> list[Any]:
     """All optimizers that a trainer holds."""
     return [value for value in vars(trainer).values() if hasattr(value, "param_groups")]
+
+
+def optimized(trainer: Any) -> list[Any]:
+    """All parameters that the optimizers of a trainer hold."""
+    return [one for optimizer in optimizers_of(trainer) for group in optimizer.param_groups for one in group["params"]]

@@ -1,15 +1,21 @@
-"""What is known of a loss: how it takes its targets, and whether the outputs that it is given are logits."""
+"""What is known of a loss: how it takes its targets, whether its outputs are logits, and its value for each sample."""
 
 from __future__ import annotations
 
+import copy
 import functools
+import inspect
+from collections.abc import Callable
 from typing import Any
 
 from .. import nn
+from ..engine import here
+from ..errors import DtypeError
 from ..nn import functional as F
 
 __all__ = [
     "BINARY", "CLASSES", "LOGS", "PAIRED", "has_classes_second", "is_binary", "kind_of", "name_of", "option_of", "takes_logits",
+    "unreduced",
 ]  # fmt: skip
 
 CLASSES = "classes"  # cross_entropy: class indices beside scores, or probabilities of the scores' shape
@@ -84,3 +90,17 @@ def takes_logits(loss: Any) -> bool:
 def is_binary(loss: Any) -> bool:
     """Whether a loss is of yes or no: PyTorch's by their kind, Keras's by their name."""
     return kind_of(loss) == BINARY or "binary" in name_of(loss).lower()
+
+
+def unreduced(loss: Any) -> Callable[..., Any]:
+    """A loss without its reduction to one number."""
+    if isinstance(loss, nn.Module) and hasattr(loss, "reduction"):
+        plain = copy.copy(loss)
+        vars(plain)["reduction"] = "none"  # Module.__setattr__ would tell compiled steps that a module was changed
+        return plain
+    if not isinstance(loss, nn.Module) and callable(loss) and "reduction" in inspect.signature(loss).parameters:
+        return functools.partial(loss, reduction="none")
+    raise DtypeError(
+        f"sample weights need a loss for each sample, and {name_of(loss)} has no argument reduction.{here()}\n"
+        "  Take a loss of nn or nn.functional, or override Trainer.compute_loss."
+    )

@@ -32,6 +32,10 @@ class RangeTest:
         smoothed: the same, each averaged with its neighbours.
         suggestion: the rate at which the loss fell fastest, or None where it fell at none.
         exploded: whether it ended because the loss became far too large, or not finite.
+
+    >>> test = RangeTest([0.1, 1.0], [2.0, 0.5], [2.0, 0.5], suggestion=0.1, exploded=False)
+    >>> test.suggestion
+    0.1
     """
 
     rates: list[float]

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..engine import no_grad
 from ..nn import Module
-from .holdings import modules_of, optimizers_of
+from .holdings import modules_of, optimized, optimizers_of
 from .randomness import RandomState
 
 __all__ = ["KeptBuffers", "Snapshot", "put_modes"]
@@ -34,15 +34,12 @@ class Snapshot:
     """
 
     def __init__(self, trainer: Any) -> None:
-        modules, optimizers = modules_of(trainer), optimizers_of(trainer)
-        held = [
-            parameter for optimizer in optimizers for group in optimizer.param_groups for parameter in group["params"]
-        ]
+        modules = modules_of(trainer)
         own = [one for module in modules for one in (*module.parameters(recurse=False), *module.buffers(recurse=False))]
-        tensors = {id(one): one for one in (*own, *held)}.values()
+        tensors = {id(one): one for one in (*own, *optimized(trainer))}.values()
         self._tensors = [(one, one.array.copy(), None if one.grad is None else one.grad.clone()) for one in tensors]
         self._modes = [(module, module.training) for module in modules]
-        self._optimizers = [(one, copy.deepcopy(one.state_dict())) for one in optimizers]
+        self._optimizers = [(one, copy.deepcopy(one.state_dict())) for one in optimizers_of(trainer)]
         self._random = RandomState(trainer)
 
     def restore(self) -> None:
@@ -74,17 +71,19 @@ class KeptBuffers:
         self._places = [
             (module, name) for module in model.modules() for name, one in module._buffers.items() if one is not None
         ]
-        self._kept: list[tuple[Any, np.ndarray]] = []
+        self._kept: list[tuple[Any, Any]] = []  # tensor and numbers, None and None where there is none any more
         self.keep()
 
     def keep(self) -> None:
         kept = self._kept
         now = [module._buffers.get(name) for module, name in self._places]
         if len(kept) == len(now) and all(
-            one is old and one.array.shape == values.shape for one, (old, values) in zip(now, kept, strict=True)
+            one is old and (one is None or one.array.shape == values.shape)
+            for one, (old, values) in zip(now, kept, strict=True)
         ):
             for tensor, values in kept:
-                np.copyto(values, tensor.array)
+                if tensor is not None:
+                    np.copyto(values, tensor.array)
         else:
             self._kept = [(one, None if one is None else one.array.copy()) for one in now]
 

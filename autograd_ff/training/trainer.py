@@ -15,14 +15,17 @@ import numpy as np
 
 from ..engine import TensorCore, condition, here, no_grad, wrap
 from ..errors import AutogradError, DtypeError, FileFormatError, OptimizerError, ShapeError
+from ..functions import Tensor
 from ..nn import Module
 from ..nn.utils import clip_grad_norm_
 from ..serialization import load, save
 from .batches import Batch, Batches, batches_of, leaves, rebuilt, split_off
 from .callback import Callback, Callbacks
 from .callbacks import ProgressBar
-from .fitting import INTERRUPTED, WHOLE, Fitting, NotFinite
+from .counts import check_counts
+from .fitting import WHOLE, Fitting, NotFinite
 from .history import History
+from .loss_kind import unreduced
 from .metrics import resolve
 from .running import RunningLogs, RunningMeans, logs_of
 from .snapshot import Snapshot, put_modes
@@ -152,7 +155,7 @@ class Trainer:
 
     def backward(self, loss: Any) -> None:
         """The gradients of a loss, after a look whether it is finite; of a part of a larger batch, added to the others'."""
-        if not isinstance(loss, TensorCore):
+        if not isinstance(loss, Tensor):
             raise DtypeError(
                 f"the loss is a Tensor of one number, got {loss!r}.{here()}\n"
                 "  What item(), float() or numpy() gives has no gradient."
@@ -193,7 +196,7 @@ class Trainer:
 
     def _sample_losses(self, outputs: Any, targets: Any) -> Any:
         """The loss of each sample by itself."""
-        values, samples = _unreduced(self.loss)(outputs, targets), leaves(outputs)[0].shape[0]
+        values, samples = unreduced(self.loss)(outputs, targets), leaves(outputs)[0].shape[0]
         if not values.shape or values.shape[0] != samples:
             raise ShapeError(
                 f"weights need a loss for each of the {samples} samples, got values of shape "
@@ -282,14 +285,20 @@ class Trainer:
             )
         if clip is not None and not (isinstance(clip, (int, float, np.number)) and clip > 0):
             raise ShapeError(f"clip is a norm above 0, got {clip!r}{here()}")
-        _check_counts(
+        check_counts(
             epochs=epochs, accumulate=accumulate, validation_freq=validation_freq, steps_per_epoch=steps_per_epoch,
             validation_steps=validation_steps,
         )  # fmt: skip
         if isinstance(initial_epoch, bool) or not isinstance(initial_epoch, (int, np.integer)) or initial_epoch < 0:
             raise ShapeError(f"initial_epoch is the number of an epoch, from 0 on, got {initial_epoch!r}{here()}")
-        if class_weight is not None and not isinstance(class_weight, Mapping):
-            raise DtypeError(f"class_weight maps each class to a number, got {class_weight!r}{here()}")
+        if class_weight is not None:
+            numbers = isinstance(class_weight, Mapping) and all(
+                isinstance(one, (int, float, np.number)) for part in class_weight.items() for one in part
+            )
+            if not numbers:
+                raise DtypeError(
+                    f"class_weight maps each class to a number, both numbers; got {class_weight!r}{here()}"
+                )
         if self.optimizer is None and type(self).train_step is Trainer.train_step:
             raise OptimizerError(f"there is no optimizer: Trainer(model, loss, optimizer).{here()}")
         weights, validation = sample_weight, None
@@ -525,6 +534,7 @@ class Trainer:
             self.optimizer.load_state_dict(state["optimizer"])
         self.epoch, self.batch = state["epoch"], state["batch"]
         self.history.load_state_dict(state["history"])
+        assert self._fitting is not None
         self._fitting.load_state_dict(state)
 
     def save(self, path: Any) -> None:
@@ -563,20 +573,6 @@ def _finite_gradient(array: np.ndarray) -> bool:
     return True
 
 
-def _unreduced(loss: Any) -> Callable[..., Any]:
-    """A loss without its reduction to one number."""
-    if isinstance(loss, Module) and hasattr(loss, "reduction"):
-        plain = copy.copy(loss)
-        vars(plain)["reduction"] = "none"  # Module.__setattr__ would tell compiled steps that a module was changed
-        return plain
-    if not isinstance(loss, Module) and callable(loss) and "reduction" in inspect.signature(loss).parameters:
-        return functools.partial(loss, reduction="none")
-    raise DtypeError(
-        f"sample weights need a loss for each sample, and {getattr(loss, '__name__', type(loss).__name__)} has no argument "
-        f"reduction.{here()}\n  Take a loss of nn or nn.functional, or override Trainer.compute_loss."
-    )
-
-
 def _level(verbose: int | str) -> int:
     if verbose not in ("auto", 0, 1, 2):
         raise ShapeError(f"verbose is 0, 1, 2 or 'auto', got {verbose!r}{here()}")
@@ -597,7 +593,7 @@ def _joined(parts: list[Any]) -> Any:
     """The outputs of all batches, in the structure of one."""
     if isinstance(parts[0], (tuple, list, Mapping)):
         return rebuilt(parts[0], [_joined(list(column)) for column in zip(*map(leaves, parts), strict=True)])
-    if any(not isinstance(one, TensorCore) or not one.shape for one in parts):
+    if any(not isinstance(one, TensorCore) or not one.array.shape for one in parts):
         raise ShapeError(f"predict joins Tensors along their samples, and the model returned {parts[0]!r}{here()}")
     return wrap(np.concatenate([one.array for one in parts]))
 
@@ -612,15 +608,11 @@ def _named_apart(metrics: list[Any]) -> list[Any]:
     return metrics
 
 
-def _check_counts(**counts: Any) -> None:
-    for name, count in counts.items():
-        if count is not None and (isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 1):
-            raise ShapeError(f"{name} has to be a positive integer, got {count!r}{here()}")
-
-
 def read_checkpoint(path: Any) -> Mapping[str, Any]:
     """The state in a file that `Trainer.save` wrote."""
     state = load(path)
     if not isinstance(state, Mapping) or state.get("format") != FORMAT:
-        raise FileFormatError(f"{path} is no checkpoint of a training: {INTERRUPTED} is one, say.{here()}")
+        raise FileFormatError(
+            f"{path} is no checkpoint of a training, as fit(…, checkpoint=path) and Trainer.save write them.{here()}"
+        )
     return state

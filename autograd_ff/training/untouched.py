@@ -12,7 +12,7 @@ import numpy as np
 from ..engine import TensorCore, restructured
 from ..nn import Module
 from ..nn.naming import children_changed
-from .holdings import modules_of
+from .holdings import modules_of, optimized
 from .randomness import RandomState
 
 __all__ = ["untouched"]
@@ -42,8 +42,7 @@ def untouched(trainer: Any) -> Iterator[None]:
                 tensors[id(value)] = value
             elif isinstance(value, np.ndarray) and value.dtype != object and value.nbytes < _LARGE:
                 undo.append(_keep_array(value))
-    for group in getattr(getattr(trainer, "optimizer", None), "param_groups", ()):
-        tensors.update((id(one), one) for one in group["params"])
+    tensors.update((id(one), one) for one in optimized(trainer))
     undo += [_keep_tensor(one) for one in tensors.values()]
     try:
         yield

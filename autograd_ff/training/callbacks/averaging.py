@@ -15,6 +15,7 @@ from ...errors import DtypeError, ShapeError, StateDictError
 from ...kernels.optimizers import CHUNK_BYTES
 from ...nn import Module
 from ..callback import Callback
+from ..counts import check_counts
 
 __all__ = ["ExponentialMovingAverage"]
 
@@ -95,8 +96,7 @@ class ExponentialMovingAverage(Callback):
             raise ShapeError(f"decay is from 0 up to but without 1, got {decay}{here()}")
         if correction not in _CORRECTIONS:
             raise ShapeError(f"correction is 'warm-up', 'bias' or None, got {correction!r}{here()}")
-        if not isinstance(every, int) or every < 1:
-            raise ShapeError(f"every is a positive number of batches, got {every!r}{here()}")
+        check_counts(every=every)
         self.decay = decay
         self.correction = correction
         self.every = every

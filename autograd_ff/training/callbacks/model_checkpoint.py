@@ -10,6 +10,7 @@ from typing import Any
 from ...engine import here, warn
 from ...errors import ShapeError
 from ...serialization import check_writable, save
+from ..counts import check_counts
 from .monitor import Monitor
 from .surroundings import announce
 
@@ -41,7 +42,7 @@ class ModelCheckpoint(Monitor):
     warning, not the end of the training; a folder that cannot be is an error, when the training begins.
 
     Raises:
-        ShapeError: `save_freq` or `keep` is no positive number; `filepath` names a number that is not logged.
+        ShapeError: `save_freq` or `keep` is no positive integer; `filepath` names a number that is not logged.
         OSError: the folder cannot be made or written to.
 
     >>> import os, tempfile
@@ -74,10 +75,9 @@ class ModelCheckpoint(Monitor):
         keep: int | None = None,
     ) -> None:
         super().__init__(monitor, mode)
-        for name, number in (("save_freq", None if save_freq == "epoch" else save_freq), ("keep", keep)):
-            if number is not None and (not isinstance(number, int) or isinstance(number, bool) or number < 1):
-                also = " or 'epoch'" if name == "save_freq" else ""
-                raise ShapeError(f"{name} is a positive number{also}, got {number!r}{here()}")
+        if save_freq != "epoch":
+            check_counts(" or 'epoch'", save_freq=save_freq)
+        check_counts(keep=keep)
         self.filepath = os.fspath(filepath)
         self.verbose = verbose
         self.save_best_only = save_best_only

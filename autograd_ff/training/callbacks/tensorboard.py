@@ -13,6 +13,7 @@ import numpy as np
 from ...engine import here
 from ...errors import ShapeError
 from ..callback import Callback
+from ..counts import check_counts
 
 __all__ = ["TensorBoard"]
 
@@ -62,8 +63,8 @@ class TensorBoard(Callback):
         if importlib.util.find_spec("tensorboardX") is None:
             raise ImportError(f'TensorBoard needs tensorboardX: pip install "autograd_ff[tensorboard]"{here()}')
         frequency = 1 if update_freq == "batch" else update_freq
-        if frequency != "epoch" and (not isinstance(frequency, int) or frequency < 1):
-            raise ShapeError(f"update_freq is 'epoch', 'batch' or a positive number, got {update_freq!r}{here()}")
+        if frequency != "epoch":
+            check_counts(", 'epoch' or 'batch'", update_freq=frequency)
         if profile_batch or embeddings_freq:
             what = "profile_batch" if profile_batch else "embeddings_freq"
             raise ShapeError(f"{what} is not offered; leave it at 0{here()}")

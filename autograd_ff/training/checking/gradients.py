@@ -62,7 +62,10 @@ def check_gradients(trainer: Any, inputs: Any, targets: Any, weights: Any) -> It
     if loss.dtype != np.float64 or not np.isfinite(loss).all():
         yield _note("the loss is not finite" if loss.dtype == np.float64 else f"the model computes in {loss.dtype}")
         return
-    value = float(loss)
+    if loss.size != 1:
+        yield _note(f"the loss has shape {loss.shape}, and one number was looked for")
+        return
+    value = float(loss.item())
     if precise.value({}) != value:
         yield _note("two runs of the same step gave different losses, so there is no derivative to compare with")
         return
@@ -136,7 +139,9 @@ class _Precise:
     def value(self, moved: Mapping[str, np.ndarray]) -> float:
         """The loss where some parameters have other values."""
         with enable_grad():  # a loss may differentiate inside
-            return float(self.run({name: wrap(moved.get(name, value)) for name, value in self.values.items()}).array)
+            return float(
+                self.run({name: wrap(moved.get(name, value)) for name, value in self.values.items()}).array.item()
+            )
 
     def gradients(self) -> tuple[np.ndarray, _Arrays]:
         tensors = {name: wrap(value.copy()) for name, value in self.values.items()}

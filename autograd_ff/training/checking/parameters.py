@@ -10,7 +10,7 @@ import numpy as np
 from ...autograd import grad
 from ...engine import Node
 from ...nn import Module
-from ..holdings import optimizers_of
+from ..holdings import optimized
 from .finding import Finding, listed
 
 __all__ = ["check_held", "check_zero", "named_parameters"]
@@ -31,13 +31,9 @@ def check_held(trainer: Any, reached: set[Node]) -> Iterator[Finding]:
     Args:
         reached: the nodes of the step's graph.
     """
-    groups = getattr(trainer.optimizer, "param_groups", None)
-    if groups is None:
+    if not hasattr(trainer.optimizer, "param_groups"):
         return
-    held = {
-        id(one): one
-        for optimizer in optimizers_of(trainer) for group in optimizer.param_groups for one in group["params"]
-    }  # fmt: skip
+    held = {id(one): one for one in optimized(trainer)}
     own = named_parameters(trainer)
     known = {id(one) for one in own.values()}
     trained = {name: one for name, one in own.items() if one.requires_grad}

@@ -9,8 +9,12 @@ import numpy as np
 
 from ...engine import TensorCore, here
 from ...errors import StateDictError
+from .variable import Variable
 
 __all__ = ["Metric"]
+
+
+KEPT = (int, float, np.ndarray, Variable)
 
 
 class Metric:
@@ -57,8 +61,36 @@ class Metric:
         raise NotImplementedError(f"{type(self).__name__} does not define result()")
 
     def reset_state(self) -> None:
-        """Forget what was taken in."""
-        raise NotImplementedError(f"{type(self).__name__} does not define reset_state()")
+        """Forget what was taken in. By itself, what `add_weight` made becomes 0."""
+        variables = [value for value in vars(self).values() if isinstance(value, Variable)]
+        if not variables:
+            raise NotImplementedError(f"{type(self).__name__} does not define reset_state()")
+        for variable in variables:
+            variable.assign(0.0)
+
+    def add_weight(self, shape: Any = (), initializer: Any = "zeros", dtype: Any = None, name: Any = None) -> Variable:
+        """A tensor to count in, as Keras's metrics do; to be assigned to an attribute.
+
+        Args:
+            shape: of the tensor.
+            initializer: ``"zeros"``, ``"ones"``, or a function of the shape.
+            dtype, name: accepted as Keras does, and without effect: sums are float64.
+
+        >>> class Seen(Metric):
+        ...     def __init__(self, name="seen"):
+        ...         super().__init__(name)
+        ...         self.count = self.add_weight(name="count", initializer="zeros")
+        ...     def update_state(self, y_true, y_pred, sample_weight=None):
+        ...         self.count.assign_add(len(y_true))
+        ...     def result(self):
+        ...         return self.count
+        >>> seen = Seen()
+        >>> float(seen([0, 1], [0.2, 0.8])), float(seen([0], [0.1]))
+        (2.0, 3.0)
+        """
+        make = {"zeros": np.zeros, "ones": np.ones}.get(initializer, initializer)
+        values = make(shape)
+        return Variable(values.array if isinstance(values, TensorCore) else values)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Take in a batch, and give the value over all that was taken in so far."""
@@ -69,7 +101,7 @@ class Metric:
         """What was taken in so far, as numbers and arrays."""
         if self.state is None:
             values = vars(self).items()
-            return {name: _copy(value) for name, value in values if isinstance(value, (int, float, np.ndarray))}
+            return {name: _copy(value) for name, value in values if isinstance(value, KEPT)}
         return {name: _copy(getattr(self, name)) for name in self.state}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -80,7 +112,11 @@ class Metric:
         """
         self.expect_keys(state, self.state_dict())
         for name, value in state.items():
-            setattr(self, name, _copy(value))
+            current = getattr(self, name)
+            if isinstance(current, Variable):
+                current.assign(value)
+            else:
+                setattr(self, name, _copy(value))
 
     def expect_keys(self, state: dict[str, Any], own: Any) -> None:
         if set(state) != set(own):
