@@ -48,12 +48,14 @@ from .serialization import load as load
 from .serialization import save as save
 
 if _TYPE_CHECKING:
+    from . import hub as hub
     from . import keras as keras
+    from . import text as text
     from . import training as training
 
 
 def __getattr__(name: str) -> object:
     """What trains is imported when it is first asked for: an import of the engine is quicker without."""
-    if name in ("keras", "training"):
+    if name in ("hub", "keras", "text", "training"):
         return _import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -202,19 +202,7 @@ def read_safetensors(data: bytes, name: str) -> tuple[dict[str, np.ndarray], dic
 
     from safetensors import deserialize
 
-    if not data:
-        raise FileFormatError(f"{name} is empty{here()}")
-    pickled = data[:4] == b"PK\x03\x04" or data[:2] in (b"\x80\x02", b"\x80\x04", b"\x80\x05")
-    if pickled and data[8:9] != b"{":  # the length of a header may begin with those bytes too
-        raise FileFormatError(
-            f"{name} is a file of PyTorch's own format or a pickle, which can run code and is not read.{here()}\n"
-            "  Convert it where it comes from: safetensors.torch.save_file(state_dict, path)."
-        )
-    if len(data) < 8 or int.from_bytes(data[:8], "little") > len(data) - 8:
-        promised = f", its header is said to take {int.from_bytes(data[:8], 'little'):,}" if len(data) >= 8 else ""
-        raise FileFormatError(
-            f"{name} is no safetensors file, or a truncated one: it has {len(data):,} bytes{promised}{here()}"
-        )
+    _check_beginning(data[:16], len(data), name)
     with _damaged(name):
         entries = dict(deserialize(data))  # checks the header, the offsets and the sizes
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
@@ -222,9 +210,60 @@ def read_safetensors(data: bytes, name: str) -> tuple[dict[str, np.ndarray], dic
         return arrays, header.get("__metadata__") or {}
 
 
+def map_safetensors(path: Any) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """What `read_safetensors` gives, with the arrays on the file's own memory: nothing is read before it is used.
+
+    The arrays may be written to, which changes them and not the file. bfloat16 is widened, hence copied. The file must
+    not be shortened while the arrays live; a file that another is moved over, as `write_atomically` does, lives on.
+    """
+    import json
+
+    from safetensors import safe_open
+
+    name = os.fspath(path)
+    try:
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            beginning = file.read(16)
+            _check_beginning(beginning, size, name)
+            file.seek(8)
+            text = file.read(int.from_bytes(beginning[:8], "little"))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(error.errno, "there is no such file to load", name) from None
+    with _damaged(name):
+        with safe_open(name, framework="numpy"):
+            pass  # it has checked the header, the offsets and the sizes
+        header = json.loads(text)
+        mapped = np.memmap(path, np.uint8, mode="c")  # "c": writes stay in this process
+        arrays = {}
+        for key, entry in header.items():
+            if key != "__metadata__":
+                start, stop = (8 + len(text) + offset for offset in entry["data_offsets"])
+                part = {"dtype": entry["dtype"], "shape": entry["shape"], "data": mapped[start:stop]}
+                arrays[key] = _array(part, f"{name}, tensor {key!r}")
+        return arrays, header.get("__metadata__") or {}
+
+
+def _check_beginning(beginning: bytes, size: int, name: str) -> None:
+    """Raise where a file of ``size`` bytes that begins so is no safetensors file, or not a whole one."""
+    if not size:
+        raise FileFormatError(f"{name} is empty{here()}")
+    pickled = beginning[:4] == b"PK\x03\x04" or beginning[:2] in (b"\x80\x02", b"\x80\x04", b"\x80\x05")
+    if pickled and beginning[8:9] != b"{":  # the length of a header may begin with those bytes too
+        raise FileFormatError(
+            f"{name} is a file of PyTorch's own format or a pickle, which can run code and is not read.{here()}\n"
+            "  Convert it where it comes from: safetensors.torch.save_file(state_dict, path)."
+        )
+    if size < 8 or int.from_bytes(beginning[:8], "little") > size - 8:
+        promised = f", its header is said to take {int.from_bytes(beginning[:8], 'little'):,}" if size >= 8 else ""
+        raise FileFormatError(
+            f"{name} is no safetensors file, or a truncated one: it has {size:,} bytes{promised}{here()}"
+        )
+
+
 def _array(entry: Any, where: str) -> np.ndarray:
     code, shape, data = entry["dtype"], tuple(entry["shape"]), entry["data"]
-    if not isinstance(data, bytearray):
+    if isinstance(data, bytes):
         data = bytearray(data)  # a buffer of its own, which the Tensor may write to
     if code == "BF16":  # the upper half of a float32
         widened = np.frombuffer(data, "<u2").astype(np.uint32) << 16
@@ -236,7 +275,8 @@ def _array(entry: Any, where: str) -> np.ndarray:
     if code == "BOOL":  # a byte of a damaged file may be neither 0 nor 1
         return np.not_equal(np.frombuffer(data, np.uint8), 0).reshape(shape)
     dtype = np.dtype(DTYPES[code])
-    return np.ndarray(shape, dtype.newbyteorder("<"), data).astype(dtype, copy=False)
+    array = np.ndarray(shape, dtype.newbyteorder("<"), data).astype(dtype, copy=False)
+    return array if array.flags.aligned else array.copy()
 
 
 # ---------------------------------------------------------------- the structure

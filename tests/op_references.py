@@ -158,6 +158,47 @@ def batch_statistics(x):
     )
 
 
+# attention
+
+
+def attention(query, key, value, mask=None, keep=None, *, scale, causal, keep_scale):
+    lead = np.broadcast_shapes(query.shape[:-2], key.shape[:-2], value.shape[:-2])
+    rows, columns = query.shape[-2], key.shape[-2]
+    query, key, value = (np.broadcast_to(one, (*lead, *one.shape[-2:])) for one in (query, key, value))
+    mask = None if mask is None else np.broadcast_to(mask, (*lead, rows, columns))
+    out = np.zeros((*lead, rows, value.shape[-1]))
+    for place in np.ndindex(*lead, rows):
+        *head, row = place
+        scores = {}
+        for column in range(columns):
+            seen = True if mask is None or mask.dtype != bool else mask[(*place, column)]
+            if seen and not (causal and column > row):
+                product = sum(a * b for a, b in zip(query[place], key[(*head, column)], strict=True))
+                added = 0.0 if mask is None or mask.dtype == bool else mask[(*place, column)]
+                scores[column] = math.exp(product * scale + added)
+        for column, score in scores.items():
+            kept = keep_scale if keep is None or keep[(*place, column)] else 0.0
+            out[place] += kept * score / sum(scores.values()) * value[(*head, column)]
+    return out
+
+
+def self_attention(packed, mask=None, keep=None, **params):
+    query, key, value = (np.moveaxis(packed, (-4, -3, -2), (-2, -4, -3))[..., number, :, :, :] for number in range(3))
+    return np.moveaxis(attention(query, key, value, mask, keep, **params), -3, -2)
+
+
+def rotate(x, cos, sin, interleaved):
+    """Each pair as a complex number, times that of the angle."""
+    out, count = x.copy(), cos.shape[-1]
+    cos, sin = (np.broadcast_to(one, (*x.shape[:-1], count)) for one in (cos, sin))
+    for place in np.ndindex(cos.shape):
+        *token, pair = place
+        first, second = (2 * pair, 2 * pair + 1) if interleaved else (pair, pair + count)
+        turned = complex(x[(*token, first)], x[(*token, second)]) * complex(cos[place], sin[place])
+        out[(*token, first)], out[(*token, second)] = turned.real, turned.imag
+    return out
+
+
 # linear algebra, indices
 
 
@@ -300,6 +341,9 @@ REFERENCES = {
     "hardswish": each(lambda x: x * hardsigmoid(x)),
     "hardtanh": each(lambda x, min_val, max_val: min(max(x, min_val), max_val)),
     "huber_loss": each(huber),
+    "keep_mask": lambda like, generator, shape, p: Satisfies(
+        lambda out: out.shape == shape and out.dtype == bool, f"booleans of shape {shape}"
+    ),
     "index": take,
     "index_add": index_add,
     "layer_norm": layer_norm,
@@ -323,7 +367,10 @@ REFERENCES = {
     "random_uniform": lambda like, generator, shape, low, high, dtype: of(shape, low, high, dtype),
     "relu": each(lambda x: x if x > 0 else 0.0),
     "rms_norm": lambda x, weight, dims, eps: layer_norm(x, weight, dims=dims, eps=eps, centre=False),
+    "rotate": rotate,
     "rsqrt": each(lambda x: x**-0.5),
+    "scaled_dot_product_attention": attention,
+    "self_attention": self_attention,
     "sigmoid": each(sigmoid),
     "silu": each(lambda x: x * sigmoid(x)),
     "slice": slice_view,

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 import autograd_ff
+import autograd_ff.hub
 import autograd_ff.keras
 import autograd_ff.testing
+import autograd_ff.text
 import autograd_ff.training
 import visualize
 
@@ -31,6 +33,8 @@ ROWS = [
     ("nn", "optim", "data", "serialization"),
     ("func",),
     ("compiler",),
+    ("text",),
+    ("hub",),
     ("testing",),
     ("training",),
     ("keras",),
@@ -48,7 +52,7 @@ UPWARD = {
 
 HEAVY = {
     "scipy", "graphviz", "pygraphviz", "matplotlib", "safetensors", "tqdm", "hypothesis", "pytest", "torch", "jax", "numba",
-    "threadpoolctl", "tensorboardX", "pandas", "IPython",
+    "threadpoolctl", "tensorboardX", "pandas", "IPython", "tokenizers", "transformers",
 }  # fmt: skip
 MAY_DRAW = {"cli", "training", "keras", "testing"}  # import visualize, inside functions
 AS_USERS = {"examples"}  # programs as users write them: they import what they like
@@ -176,7 +180,7 @@ def test_visualize_imports_nothing_heavy(path):
 
 
 @pytest.mark.parametrize(
-    "module", ["autograd_ff", "visualize", "autograd_ff.testing", "autograd_ff.training", "autograd_ff.keras"]
+    "module", ["autograd_ff", "visualize", "autograd_ff.testing", "autograd_ff.training", "autograd_ff.keras", "autograd_ff.hub"]
 )
 def test_importing_brings_numpy_and_nothing_heavier(module):
     code = f"import sys, {module}; print(*sorted({{name.split('.')[0] for name in sys.modules}}))"
@@ -222,7 +226,7 @@ FACES = [
     autograd_ff, autograd_ff.autograd, autograd_ff.func, autograd_ff.nn, autograd_ff.nn.functional, autograd_ff.nn.init,
     autograd_ff.nn.utils, autograd_ff.optim, autograd_ff.optim.lr_scheduler, autograd_ff.data, autograd_ff.datasets,
     autograd_ff.transforms, autograd_ff.testing, autograd_ff.nn.regularizers, visualize,
-    autograd_ff.training, autograd_ff.training.callbacks, autograd_ff.training.metrics,
+    autograd_ff.training, autograd_ff.training.callbacks, autograd_ff.training.metrics, autograd_ff.hub, autograd_ff.text,
     autograd_ff.keras, *(getattr(autograd_ff.keras, name) for name in autograd_ff.keras.__all__ if name.islower()),
 ]  # fmt: skip
 

@@ -370,4 +370,8 @@ def test_every_name_of_functional_is_pytorchs():
     assert {name for name in F.__all__ if not hasattr(torch.nn.functional, name)} == ours_only - {
         name for name in ours_only if hasattr(torch.nn.functional, name)
     }
-    assert {name for name in nn.__all__ if not hasattr(torch.nn, name)} == {"regularizers"}
+    layers_of_our_own = {
+        "KeyValueCache", "RotaryEmbedding", "SinusoidalPositions", "regularizers", "rotary_embedding",
+        "sinusoidal_positions",
+    }  # fmt: skip
+    assert {name for name in nn.__all__ if not hasattr(torch.nn, name)} == layers_of_our_own

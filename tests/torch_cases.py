@@ -698,6 +698,27 @@ def _(draw):
     return (apart(draw, shape, -1), inner, *more), draw.choice([{}, {"eps": 0.1}])
 
 
+@case("scaled_dot_product_attention")
+def _(draw):
+    lead = draw.choice([(), (2,), (2, 2)])
+    rows, columns, features = draw.integer(1, 4), draw.integer(1, 4), draw.integer(1, 3)
+    options = {"scale": draw.choice([None, 0.7])}
+    heads = lead
+    if lead and draw.boolean():
+        options["enable_gqa"] = True
+        heads = (*lead[:-1], draw.choice([1, lead[-1]]))
+    kind = draw.choice(["none", "causal", "boolean", "number"])
+    shape = draw.choice([(rows, columns), (1, columns), (*lead, rows, columns)])
+    if kind == "causal":
+        options["is_causal"] = True
+    elif kind == "boolean":
+        options["attn_mask"] = draw.integers(shape, 0, 2) > 0
+    elif kind == "number":
+        options["attn_mask"] = draw.array(shape)
+    key, value = draw.array((*heads, columns, features)), draw.array((*heads, columns, draw.integer(1, 3)))
+    return (draw.array((*lead, rows, features)), key, value), options
+
+
 @case("rms_norm")
 def _(draw):
     inner = draw.choice([(4,), (2, 3), (3,)])

@@ -16,10 +16,12 @@ import numpy as np
 from ..engine import OPS, Op
 from ..engine.site import at
 from ..errors import ShapeError
+from ..kernels import attention as attention_kernel
 from ..kernels import cross_entropy as cross_entropy_kernel
 from ..kernels import gelu as gelu_kernel
 from ..kernels import layer_norm as norm_kernel
 from ..kernels import optimizers
+from ..kernels import rotary as rotary_kernel
 from .phases import phases_of_events
 from .plan import Instruction, values_in
 from .record import Action, Applied, Condition
@@ -311,6 +313,11 @@ _KERNELS: dict[str, Callable[..., None]] = {
     "gelu.backward": gelu_kernel.fill_backward,
     "layer_norm": norm_kernel.fill_forward,
     "layer_norm.backward": norm_kernel.fill_backward,
+    "rotate": rotary_kernel.fill_forward,
+    "scaled_dot_product_attention": attention_kernel.fill_forward,
+    "scaled_dot_product_attention.backward": attention_kernel.fill_backward,
+    "self_attention": attention_kernel.fill_packed_forward,
+    "self_attention.backward": attention_kernel.fill_packed_backward,
     "rms_norm": norm_kernel.fill_rms_forward,
     "rms_norm.backward": norm_kernel.fill_rms_backward,
 }

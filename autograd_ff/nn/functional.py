@@ -28,6 +28,7 @@ from ..functions.activations import (
     tanhshrink,
     threshold,
 )
+from ..functions.attention import scaled_dot_product_attention
 from ..functions.indexing import embedding, one_hot
 from ..functions.linalg import linear
 from ..functions.losses import (
@@ -52,7 +53,7 @@ __all__ = [
     "batch_norm", "bilinear", "binary_cross_entropy", "binary_cross_entropy_with_logits", "celu", "cross_entropy",
     "dropout", "elu", "embedding", "flatten", "gaussian_nll_loss", "gelu", "glu", "group_norm", "hardsigmoid", "hardswish", "hardtanh",
     "huber_loss", "kl_div", "l1_loss", "layer_norm", "leaky_relu", "linear", "log_softmax", "logsigmoid", "mish", "mse_loss",
-    "nll_loss", "one_hot", "pad", "relu", "relu6", "rms_norm", "selu", "sigmoid", "silu", "smooth_l1_loss",
+    "nll_loss", "one_hot", "pad", "relu", "relu6", "rms_norm", "scaled_dot_product_attention", "selu", "sigmoid", "silu", "smooth_l1_loss",
     "softmax", "softmin", "softplus", "softsign", "tanh", "tanhshrink", "threshold", "unflatten",
 ]  # fmt: skip
 
