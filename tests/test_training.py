@@ -18,7 +18,7 @@ from autograd_ff import nn
 from autograd_ff.data import TensorDataset
 from autograd_ff.errors import FileFormatError, NonFiniteError, ShapeError, StateDictError
 from autograd_ff.training import Callback, Classification, Interruption, Settings, evaluate, feedforward
-from autograd_ff.training.settings import ACTIVATIONS, DATASETS, OPTIMIZERS, RATES, RECIPES
+from autograd_ff.training.classification.settings import ACTIVATIONS, DATASETS, OPTIMIZERS, RATES, RECIPES
 
 BATCHES = 11  # of 64, in an epoch of the small MNIST
 SMALL = Settings(layers=(16,), epochs=2)

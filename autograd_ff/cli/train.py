@@ -19,7 +19,7 @@ from ..errors import AutogradError
 from ..functions import Tensor
 from ..serialization import check_writable, save
 from ..training import Classification, ProgressBar, Settings
-from ..training.settings import ACTIVATIONS, DATASETS, OPTIMIZERS, RECIPES
+from ..training.classification.settings import ACTIVATIONS, DATASETS, OPTIMIZERS, RECIPES
 
 __all__ = ["add_command"]
 

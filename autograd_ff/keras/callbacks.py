@@ -26,7 +26,7 @@ class ModelCheckpoint(callbacks.ModelCheckpoint):  # type: ignore[no-redef]
     >>> model.compile(loss="mse")
     >>> path = os.path.join(tempfile.mkdtemp(), "best.keras")
     >>> files = keras.callbacks.ModelCheckpoint(path, monitor="loss", save_best_only=True)
-    >>> _ = model.fit(np.ones((8, 2)), np.zeros(8), epochs=2, verbose=0, callbacks=[files])
+    >>> _ = model.fit(np.random.rand(8, 2), np.random.rand(8), epochs=2, verbose=0, callbacks=[files])
     >>> keras.models.load_model(path).count_params()
     3
     """

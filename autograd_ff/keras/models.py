@@ -18,9 +18,7 @@ from ..nn import Module, ModuleDict, ModuleList
 from ..training import Callback, History
 from ..training.batches import Batches, batches_of, leaves, split_off
 from .layers.input_layer import InputLayer
-from .layers.layer import Layer
-from .layers.layer import _as_tensors as as_tensors
-from .layers.layer import _shape_of as shape_of
+from .layers.layer import Layer, as_tensors, shape_of
 from .layers.shaping import Lambda
 from .layers.symbolic import KerasTensor
 from .losses import LossFunctionWrapper
@@ -36,6 +34,7 @@ from .saving import (
 )
 from .settings import Settings
 from .summary import summary_text
+from .targets import check_last_layer
 from .trainer import KerasTrainer
 
 __all__ = ["Model", "Sequential", "load_model", "save_model"]
@@ -329,6 +328,8 @@ class Model(Layer):
         True
         """
         settings = self._compiled("fit")
+        if isinstance(self, Sequential) and self.layers and options.get("checks", True):
+            check_last_layer(self.layers[-1], settings.loss)
         x, y = _several(x, "fit"), _one(y)
         validation: Any = None
         if validation_data is not None:
@@ -339,6 +340,11 @@ class Model(Layer):
         size = _batch_size(x, batch_size, steps_per_epoch)
         training = batches_of(x, y, sample_weight, batch_size=size, shuffle=shuffle)
         self._make(training, x)
+        if not self.trainable_weights:
+            raise ModuleError(
+                f"{self.name!r} has no weights to train: it has none at all, or all are frozen.{here()}\n"
+                "  Set layer.trainable = True, and compile again."
+            )
         batches = training.count if steps_per_epoch is None else steps_per_epoch
         options.setdefault("compile", self._records(settings, batches and batches * (epochs - initial_epoch)))
         trainer = self._trainer()

@@ -19,6 +19,7 @@ from ..engine import TensorCore, here, warn
 from ..errors import AutogradError, FileFormatError, ModuleError, StateDictError
 from ..serialization import load, save
 from .layers.layer import Layer
+from .layers.serialization import serialize as serialize_layer
 from .layers.symbolic import as_shape
 from .registry import (
     custom_object_scope,
@@ -39,11 +40,6 @@ VERSION = 1
 REFUSED = (".h5", ".hdf5")
 
 # ---------------------------------------------------------------- layers as data
-
-
-def serialize_layer(layer: Any) -> dict[str, Any]:
-    """A layer or model as the name of its class and its arguments."""
-    return {"class_name": get_registered_name(type(layer)), "config": layer.get_config()}
 
 
 def deserialize_layer(entry: Any) -> Any:

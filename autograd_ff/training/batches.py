@@ -348,6 +348,9 @@ def split_off(
             "  Split the dataset with autograd_ff.data.random_split, and give validation_data."
         )
     length = len(next(iter(leaves(data)))) if arrays else len(data)
+    lengths = {len(leaf) for one in (data, targets, weights) if arrays and one is not None for leaf in leaves(one)}
+    if len(lengths) > 1:
+        raise ShapeError(f"inputs, targets and weights need the same number of samples, got {sorted(lengths)}.{here()}")
     held = length - math.floor(length * (1 - fraction))  # as Keras rounds
     if not 0 < held < length:
         raise ShapeError(

@@ -60,7 +60,8 @@ def examine(
 
     The step runs in training mode, forward and backward, without an update. Parameters, buffers, gradients, modes,
     attributes of the modules and the states of random generators are afterwards as they were. (What hooks do elsewhere is
-    theirs.) A step that raises is no finding of its own, unless nothing else explains it.
+    theirs.) A step that raises is no finding of its own, unless nothing else explains it. What is looked at is the loss of
+    ``trainer.compute_loss``; where a subclass has a ``train_step`` that does not call it, there is nothing to look at.
 
     Args:
         trainer: a `Trainer`.
@@ -79,11 +80,18 @@ def examine(
       Subtract 1: y - 1.
     """
     names = _chosen(which)
-    if not names:
+    if not names or not _looks_at_compute_loss(trainer):
         return []
     with untouched(trainer), np.errstate(all="ignore"):  # what is not finite is told by the findings
         found = list(_Examination(trainer, inputs, targets, weights).findings(names))
     return sorted(dict.fromkeys(found), key=lambda one: _SEVERITIES.index(one.severity))
+
+
+def _looks_at_compute_loss(trainer: Any) -> bool:
+    """Whether the step descends the loss that is looked at here; one of the user's own may leave it aside."""
+    step = getattr(type(trainer).train_step, "__code__", None)
+    base = type(trainer).train_step.__module__.startswith(__name__.partition(".")[0])
+    return base or step is None or not {"compute_loss", "train_step"}.isdisjoint(step.co_names)
 
 
 def _chosen(which: Collection[str] | bool) -> set[str]:

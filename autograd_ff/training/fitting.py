@@ -84,6 +84,7 @@ class Fitting:
         # Compiled steps by (first, last, which of a batch's fields there are): calls with Tensors alone replay fastest.
         self._compiled: dict[Any, CompiledStep] = {}
         self._captured: set[Any] = set()
+        self._course: tuple[Any, ...] = ()  # of the steps that are compiled
         self._completed: Any = None
         self._buffers = KeptBuffers(trainer.model)
 
@@ -247,6 +248,16 @@ class Fitting:
 
     def _replayed(self, first: bool, last: bool, fields: tuple[Any, ...], size: int) -> Any:
         """The step, compiled; as usual from the moment on that it cannot be."""
+        trainer = self.trainer
+        course = (
+            trainer.model, trainer.loss, trainer.optimizer, trainer.penalty, trainer.clip, trainer.check_finite,
+        )  # fmt: skip
+        if len(course) != len(self._course) or any(
+            one is not old for one, old in zip(course, self._course, strict=True)
+        ):  # a callback may exchange them
+            self._course = course
+            self._compiled.clear()
+            self._captured.clear()
         there = tuple(field is not None for field in fields)
         given = [field for field in fields if field is not None]
         compiled = self._compiled.get((first, last, there))

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import TensorCore, condition, here, no_grad, wrap
+from ..engine import TensorCore, condition, depend, here, no_grad, wrap
 from ..errors import AutogradError, DtypeError, FileFormatError, OptimizerError, ShapeError
 from ..functions import Tensor
 from ..nn import Module
@@ -196,6 +196,7 @@ class Trainer:
 
     def _sample_losses(self, outputs: Any, targets: Any) -> Any:
         """The loss of each sample by itself."""
+        depend(_settings, self.loss)  # a compiled step sees the copy alone
         values, samples = unreduced(self.loss)(outputs, targets), leaves(outputs)[0].shape[0]
         if not values.shape or values.shape[0] != samples:
             raise ShapeError(
@@ -571,6 +572,11 @@ def _finite_gradient(array: np.ndarray) -> bool:
     if not math.isfinite(np.dot(flat, flat)) and not np.isfinite(array).all():
         raise NotFinite("a gradient is not finite")
     return True
+
+
+def _settings(loss: Any) -> dict[str, Any]:
+    """The options of a loss module that are plain values."""
+    return {name: one for name, one in getattr(loss, "__dict__", {}).items() if isinstance(one, (int, float, str))}
 
 
 def _level(verbose: int | str) -> int:

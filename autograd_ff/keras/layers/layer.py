@@ -19,7 +19,7 @@ from ..naming import automatic_name
 from .symbolic import KerasTensor, as_shape
 from .weight import Weight
 
-__all__ = ["Layer"]
+__all__ = ["Layer", "as_tensors", "shape_of"]
 
 _Build = TypeVar("_Build", bound=Callable[..., Any])
 
@@ -218,9 +218,9 @@ class Layer(Module):
             if one.__class__ is KerasTensor or (isinstance(one, (list, tuple)) and _is_symbolic(one)):
                 return self._symbolically(args)
         if args and not isinstance(args[0], TensorCore):
-            args = (_as_tensors(args[0]), *args[1:])
+            args = (as_tensors(args[0]), *args[1:])
         if not self.built:
-            self.build(_shape_of(args[0]) if args else None)
+            self.build(shape_of(args[0]) if args else None)
         if training is not None and bool(training) != self.training:
             before = self.training
             self.train(bool(training))
@@ -481,20 +481,21 @@ def _is_symbolic(values: Sequence[Any]) -> bool:
     return any(one.__class__ is KerasTensor for one in values)
 
 
-def _as_tensors(value: Any) -> Any:
+def as_tensors(value: Any) -> Any:
+    """An array as a Tensor, also within lists, tuples and dicts."""
     if isinstance(value, dict):
-        return {key: _as_tensors(one) for key, one in value.items()}
+        return {key: as_tensors(one) for key, one in value.items()}
     if isinstance(value, (list, tuple)) and any(isinstance(one, (TensorCore, np.ndarray)) for one in value):
-        return type(value)(_as_tensors(one) for one in value)
+        return type(value)(as_tensors(one) for one in value)
     return as_tensor(value)
 
 
-def _shape_of(value: Any) -> Any:
+def shape_of(value: Any) -> Any:
     """The shape to build for. Batches differ in size, and so it is left open."""
     if isinstance(value, (list, tuple)):
-        return [_shape_of(one) for one in value]
+        return [shape_of(one) for one in value]
     if isinstance(value, dict):
-        return [_shape_of(one) for one in value.values()]
+        return [shape_of(one) for one in value.values()]
     return (None, *value.shape[1:]) if value.ndim else ()
 
 

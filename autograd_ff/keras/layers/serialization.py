@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..lookup import describe, find
+from ..lookup import find
+from ..registry import get_registered_name
 
 __all__ = ["deserialize", "get", "serialize"]
 
@@ -26,7 +27,7 @@ def serialize(layer: Any) -> dict[str, Any]:
     >>> layers.serialize(layers.Flatten(name="flat"))
     {'class_name': 'Flatten', 'config': {'name': 'flat', 'trainable': True, 'dtype': 'float32'}}
     """
-    return describe(layer)
+    return {"class_name": get_registered_name(type(layer)), "config": layer.get_config()}
 
 
 def deserialize(config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
