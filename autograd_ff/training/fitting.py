@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 
 __all__ = ["INTERRUPTED", "WHOLE", "Fitting", "NotFinite", "Part"]
 
+# Attributes of a trainer that no step depends on, or that it is told of otherwise.
+OF_THE_LOOP = {
+    "_fitting", "_proportions", "batch", "batches", "epoch", "epochs", "has_validation", "history", "metrics", "part",
+    "stop_reason", "verbose",
+}  # fmt: skip
+CHANGES = 16  # of the others, after which compiling anew each time is no gain
 INTERRUPTED = "interrupted.safetensors"  # where a training without a checkpoint of its own is left by Ctrl-C
 
 
@@ -84,7 +90,8 @@ class Fitting:
         # Compiled steps by (first, last, which of a batch's fields there are): calls with Tensors alone replay fastest.
         self._compiled: dict[Any, CompiledStep] = {}
         self._captured: set[Any] = set()
-        self._course: tuple[Any, ...] = ()  # of the steps that are compiled
+        self._course: dict[str, Any] | None = None  # the trainer's attributes when a step was last recorded
+        self._changes = 0
         self._completed: Any = None
         self._buffers = KeptBuffers(trainer.model)
 
@@ -248,16 +255,18 @@ class Fitting:
 
     def _replayed(self, first: bool, last: bool, fields: tuple[Any, ...], size: int) -> Any:
         """The step, compiled; as usual from the moment on that it cannot be."""
-        trainer = self.trainer
-        course = (
-            trainer.model, trainer.loss, trainer.optimizer, trainer.penalty, trainer.clip, trainer.check_finite,
-        )  # fmt: skip
-        if len(course) != len(self._course) or any(
-            one is not old for one, old in zip(course, self._course, strict=True)
-        ):  # a callback may exchange them
-            self._course = course
+        changed = self._changed_attribute()
+        if changed is not None:  # by a callback, say; a plan has what the trainer's attributes were
             self._compiled.clear()
             self._captured.clear()
+            self._changes += 1
+            if self._changes > CHANGES:
+                warn(
+                    f"the training goes on without compiling its step: the trainer's attribute {changed!r} was changed "
+                    f"{self._changes} times.\n  A number that changes is a Tensor, written in place."
+                )
+                self.compile = None
+                return self._step(first, last, *fields)
         there = tuple(field is not None for field in fields)
         given = [field for field in fields if field is not None]
         compiled = self._compiled.get((first, last, there))
@@ -275,6 +284,7 @@ class Fitting:
         self._completed = None
         try:
             result = compiled(*given)
+            self._course = self._attributes()
         except CaptureError as error:
             warn(f"the training goes on without compiling its step: {error}")
             self.compile = None
@@ -285,6 +295,17 @@ class Fitting:
         if self._completed is None:  # it was replayed
             self._captured.add((compiled, size))
         return result
+
+    def _attributes(self) -> dict[str, Any]:
+        """What the trainer is made of, apart from what the loop itself changes."""
+        return {name: value for name, value in vars(self.trainer).items() if name not in OF_THE_LOOP}
+
+    def _changed_attribute(self) -> str | None:
+        """The name of an attribute of the trainer that is another one than when the last step was recorded."""
+        now, then = self._attributes(), self._course
+        if then is None:
+            return None
+        return next((name for name in now.keys() | then.keys() if now.get(name) is not then.get(name)), None)
 
     def _not_finite(self, batch: Batch, what: str, random: Any) -> NonFiniteError:
         """The error that names batch and operation; model and generator are put back to before the step."""

@@ -11,9 +11,9 @@ import numpy as np
 from ..autograd import detect_anomaly, grad
 from ..errors import AnomalyError
 from ..functions import Tensor
-from .checking.gradients import in_float64
-from .checking.inputs import named, spoiled
-from .checking.parameters import named_parameters
+from .checks.gradients import in_float64
+from .checks.inputs import named, spoiled
+from .checks.parameters import named_parameters
 from .randomness import RandomState
 from .untouched import untouched
 

@@ -19,16 +19,18 @@ from ..functions import Tensor
 from ..nn import Module
 from ..nn.utils import clip_grad_norm_
 from ..serialization import load, save
-from .batches import Batch, Batches, batches_of, leaves, rebuilt, split_off
+from .batches import Batch, Batches, batches_of, leaves, rebuilt
 from .callback import Callback, Callbacks
 from .callbacks import ProgressBar
 from .counts import check_counts
 from .fitting import WHOLE, Fitting, NotFinite
 from .history import History
+from .holdings import stateful
 from .loss_kind import unreduced
 from .metrics import resolve
 from .running import RunningLogs, RunningMeans, logs_of
 from .snapshot import Snapshot, put_modes
+from .splitting import split_off
 
 __all__ = ["Trainer"]
 
@@ -218,6 +220,7 @@ class Trainer:
         validation_split: float = 0.0,
         split: str = "last",
         shuffle: bool = True,
+        drop_last: bool = False,
         sample_weight: Any = None,
         class_weight: Mapping[Any, float] | None = None,
         callbacks: Iterable[Callback] | Callback | None = (),
@@ -250,6 +253,7 @@ class Trainer:
             split: which samples are held back: the ``"last"``, as they stand; ``"shuffled"``, at random; or
                 ``"stratified"``, at random with the same share of each class on both sides.
             shuffle: a new order of arrays and Datasets in each epoch, drawn from the default generator.
+            drop_last: leave out the last batch of arrays and Datasets where it would be smaller.
             sample_weight: what each sample counts in the loss and in the metrics.
             class_weight: what the samples of each class count, by its number.
             callbacks: who looks on and steers; see `Callback`.
@@ -308,7 +312,7 @@ class Trainer:
         elif validation_split:
             (data, targets, weights), held = split_off(data, targets, weights, validation_split, split)
             validation = batches_of(*held, batch_size=validation_batch_size, otherwise=batch_size)
-        training = batches_of(data, targets, weights, batch_size=batch_size, shuffle=shuffle)
+        training = batches_of(data, targets, weights, batch_size=batch_size, shuffle=shuffle, drop_last=drop_last)
         if metrics is not None:
             self.metrics = self._resolved(metrics)
         self.clip, self.check_finite = clip, check_finite
@@ -486,7 +490,11 @@ class Trainer:
     # ---------------------------------------------------------------- checkpoints
 
     def state_dict(self) -> dict[str, Any]:
-        """All that a training needs to go on as if nothing had happened."""
+        """All that a training needs to go on as if nothing had happened.
+
+        That is the state of every module, optimizer and scheduler that the trainer has as an attribute (those of a
+        subclass among them), of the random numbers, metrics and callbacks, the position and the history.
+        """
         if self._fitting is None:
             raise AutogradError(f"there is no training to keep the state of: call fit first.{here()}")
         if not self.part.last:
@@ -495,9 +503,7 @@ class Trainer:
                 "  Wait for its last batch: trainer.part.last tells."
             )
         return {
-            "model": self.model.state_dict(),
-            "loss": self.loss.state_dict() if isinstance(self.loss, Module) else {},
-            "optimizer": None if self.optimizer is None else self.optimizer.state_dict(),
+            **{name: held.state_dict() for name, held in stateful(self).items()},
             "epoch": self.epoch,
             "batch": self.batch,
             "history": self.history.state_dict(),
@@ -528,11 +534,8 @@ class Trainer:
             number = state[name]
             if isinstance(number, bool) or not isinstance(number, int) or number < 0:
                 raise FileFormatError(f"the state to resume has {name} {number!r}; it is a number from 0 on.{here()}")
-        self.model.load_state_dict(state["model"])
-        if isinstance(self.loss, Module):
-            self.loss.load_state_dict(state["loss"])
-        if self.optimizer is not None:
-            self.optimizer.load_state_dict(state["optimizer"])
+        for name, held in stateful(self).items():
+            held.load_state_dict(state[name])
         self.epoch, self.batch = state["epoch"], state["batch"]
         self.history.load_state_dict(state["history"])
         assert self._fitting is not None

@@ -20,20 +20,20 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import grad
-from ..engine import Node, here, no_grad, observe
-from ..errors import ShapeError
-from ..functions import Tensor
-from ..nn import Module
-from .checking.finding import Finding, announce
-from .checking.gradients import check_gradients
-from .checking.inputs import Entering, check_inputs
-from .checking.parameters import check_held, check_zero, named_parameters
-from .checking.targets import check_labels, check_outputs, check_shapes
-from .randomness import RandomState
-from .untouched import untouched
+from ...autograd import grad
+from ...engine import Node, here, no_grad, observe
+from ...errors import ShapeError
+from ...functions import Tensor
+from ...nn import Module
+from ..randomness import RandomState
+from ..untouched import untouched
+from .finding import Finding
+from .gradients import check_gradients
+from .inputs import Entering, check_inputs
+from .parameters import check_held, check_zero, named_parameters
+from .targets import check_labels, check_outputs, check_shapes
 
-__all__ = ["NAMES", "Finding", "announce", "examine"]
+__all__ = ["NAMES", "examine"]
 
 NAMES = ("shapes", "labels", "inputs", "float64", "parameters", "gradients", "output")
 
