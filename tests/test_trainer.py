@@ -790,3 +790,38 @@ def test_the_last_batch_can_be_left_out():
     quietly(trainer, X[:65], Y[:65], batch_size=16, drop_last=True)  # one that BatchNorm could not take
     quietly(trainer, TensorDataset(X[:65], Y[:65]), batch_size=16, drop_last=True)
     assert sizes == [16] * 8
+
+
+def test_what_a_step_of_ones_own_makes_no_use_of_is_refused():
+    class Plain(Trainer):
+        def train_step(self, inputs, targets, weights=None):
+            loss = self.loss(self.model(inputs), targets)
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+            return {"loss": loss}
+
+    for options, words in (({"clip": 1.0}, "clip cannot work"), ({"accumulate": 2}, "accumulate cannot work")):
+        model = network()
+        trainer = Plain(model, nn.CrossEntropyLoss(), OPTIMIZERS["adam"](model.parameters()))
+        with pytest.raises(AutogradError, match=rf"{words}: Plain.train_step calls self.backward\(\) and self.update\(\) nowhere"):
+            quietly(trainer, X, Y, **options)
+    quietly(trainer, X, Y)
+
+    class Alone(Trainer):
+        def compute_loss(self, inputs, targets, weights=None):
+            return self.loss(self.model(inputs), targets)
+
+    trainer = Alone(model, nn.CrossEntropyLoss(), OPTIMIZERS["adam"](model.parameters()))
+    with pytest.raises(DtypeError, match=r"returns \(loss, outputs\), and Alone's returned Tensor"):
+        quietly(trainer, X, Y)
+
+
+@pytest.mark.usefixtures("_keyboard")
+def test_the_middle_of_an_epoch_belongs_to_its_data(tmp_path):
+    path = tmp_path / "checkpoint.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        quietly(trainer_of(network()), X, Y, batch_size=10, callbacks=[StopAt(3)], checkpoint=path)
+    with pytest.raises(AutogradError, match="an epoch of 7 batches, and the data given have 14"):
+        quietly(trainer_of(network()), X, Y, batch_size=5, resume=path)
+    quietly(trainer_of(network()), X, Y, batch_size=10, resume=path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping
 from contextlib import ExitStack, nullcontext
 from itertools import islice
@@ -12,11 +13,12 @@ import numpy as np
 from ..compiler import CompiledStep
 from ..compiler import compile as compile_step
 from ..engine import TensorCore, get_default_dtype, here, warn, wrap
-from ..errors import CaptureError, DtypeError, NonFiniteError, StateDictError
+from ..errors import AutogradError, CaptureError, DtypeError, NonFiniteError, StateDictError
 from ..functions.random import default_generator
 from ..serialization import check_writable
 from .batches import Batch, Batches
 from .callback import Callback, Callbacks
+from .callbacks.surroundings import announce
 from .interrupt import Interruption
 from .passes import Passes
 from .running import RunningLogs, RunningMeans, logs_of
@@ -29,9 +31,10 @@ __all__ = ["INTERRUPTED", "WHOLE", "Fitting", "NotFinite", "Part"]
 
 # Attributes of a trainer that no step depends on, or that it is told of otherwise.
 OF_THE_LOOP = {
-    "_fitting", "_proportions", "batch", "batches", "epoch", "epochs", "has_validation", "history", "metrics", "part",
+    "_fitting", "_proportions", "batch", "batches", "called", "epoch", "epochs", "has_validation", "history", "metrics", "part",
     "stop_reason", "verbose",
 }  # fmt: skip
+LONG = 3.0  # seconds; what takes longer is told of
 CHANGES = 16  # of the others, after which compiling anew each time is no gain
 INTERRUPTED = "interrupted.safetensors"  # where a training without a checkpoint of its own is left by Ctrl-C
 
@@ -194,7 +197,7 @@ class Fitting:
                 f"written to {path}: {error}.\n  trainer.save(path) writes it elsewhere."
             )
         return KeyboardInterrupt(
-            f"the training stopped after epoch {trainer.epoch} and {trainer.batch} batches; its state is in {path}.\n"
+            f"the training stopped in epoch {trainer.epoch + 1}, after {trainer.batch} batches; its state is in {path}.\n"
             f"  The same fit(…, resume={str(path)!r}) goes on from there."
         )
 
@@ -247,11 +250,25 @@ class Fitting:
         """The trainer's step; what nobody looks at is not returned."""
         trainer = self.trainer
         trainer.part = Part(first, last, share)
+        trainer.called = set()
         result = trainer.train_step(inputs, targets, weights)
+        self._check_use()
         if isinstance(result, Mapping):
             result = {name: value for name, value in result.items() if name != "outputs" or trainer.metrics}
         self._completed = result
         return result
+
+    def _check_use(self) -> None:
+        """What a train_step of the user's own must make use of, where `fit` was asked for what depends on it."""
+        needs = {"accumulate": self.accumulate > 1, "clip": self.trainer.clip is not None}
+        missing = {"backward", "update"} - self.trainer.called
+        asked = [name for name, wanted in needs.items() if wanted]
+        if asked and missing:
+            raise AutogradError(
+                f"{' and '.join(asked)} cannot work: {type(self.trainer).__name__}.train_step calls "
+                f"{' and '.join(f'self.{name}()' for name in sorted(missing))} nowhere.{here()}\n"
+                "  Let it call self.backward(loss) and self.update() where it calls loss.backward() and optimizer.step()."
+            )
 
     def _replayed(self, first: bool, last: bool, fields: tuple[Any, ...], size: int) -> Any:
         """The step, compiled; as usual from the moment on that it cannot be."""
@@ -282,6 +299,7 @@ class Fitting:
         # The first calls are recorded, and a step may be refused before or after it is done.
         before = Snapshot(self.trainer)
         self._completed = None
+        began = time.perf_counter()
         try:
             result = compiled(*given)
             self._course = self._attributes()
@@ -294,6 +312,8 @@ class Fitting:
             return self._step(first, last, *fields)
         if self._completed is None:  # it was replayed
             self._captured.add((compiled, size))
+        elif self.trainer.verbose and (took := time.perf_counter() - began) > LONG:
+            announce(f"Compiling the step took {took:.0f} s; its loops are kept on disk for the next time.")
         return result
 
     def _attributes(self) -> dict[str, Any]:
@@ -326,13 +346,19 @@ class Fitting:
 
     def state_dict(self) -> dict[str, Any]:
         return {
-            "position": self.passes.state_dict(),
+            "position": {**self.passes.state_dict(), "batches": self.trainer.batches},
             "means": {name: list(entry) for name, entry in self.means.sums.items()},
             "metrics": [metric.state_dict() for metric in self.trainer.metrics],
             "callbacks": [[type(one).__name__, one.state_dict()] for one in self.callbacks],
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        batches, kept = self.trainer.batches, state["position"]["batches"]
+        if state["batch"] and batches != kept:
+            raise StateDictError(
+                f"the training to resume stands in an epoch of {kept} batches, and the data given have {batches}.{here()}\n"
+                "  Give the same data and batch_size; other data can follow after a whole epoch."
+            )
         self.passes.load_state_dict(state["position"])
         self.means.sums = {name: list(entry) for name, entry in state["means"].items()}
         if len(self.trainer.metrics) != len(state["metrics"]):

@@ -55,7 +55,22 @@ class Trainer:
         optimizer.step()
 
     A subclass may override `compute_loss` (what to descend), `train_step` (all that a step does, with several optimizers,
-    say) and `test_step`.
+    say) and `test_step`. With ``self.backward(loss)`` and ``self.update()`` in place of ``loss.backward()`` and
+    ``optimizer.step()``, clipping, accumulating and the look for NaN go on working::
+
+        class Consistent(Trainer):
+            def compute_loss(self, inputs, targets, weights=None):
+                outputs = self.model(inputs)
+                shifted = self.model(inputs + 0.1 * af.randn_like(inputs))
+                return self.loss(outputs, targets) + F.mse_loss(shifted, outputs), outputs
+
+        class Twice(Trainer):
+            def train_step(self, inputs, targets, weights=None):
+                for _ in range(2):
+                    loss, outputs = self.compute_loss(inputs, targets, weights)
+                    self.backward(loss)
+                    self.update()
+                return {"loss": loss, "outputs": outputs}
 
     Attributes:
         epoch, batch: where the training stands: epochs completed, and batches completed of the present one.
@@ -115,6 +130,7 @@ class Trainer:
         self.clip: float | None = None
         self.check_finite = True
         self.part = WHOLE
+        self.called: set[str] = set()  # which of `backward` and `update` a step made use of
         self._proportions: list[float] = []  # of the groups' learning rates
         self._fitting: Fitting | None = None
 
@@ -145,15 +161,24 @@ class Trainer:
         Returns:
             Numbers to log under their names, ``"loss"`` among them; and under ``"outputs"`` what the metrics look at.
         """
-        loss, outputs = self.compute_loss(inputs, targets, weights)
+        loss, outputs = self._computed(inputs, targets, weights)
         self.backward(loss)
         self.update()
         return {"loss": loss, "outputs": outputs}
 
     def test_step(self, inputs: Any, targets: Any, weights: Any = None) -> Mapping[str, Any]:
         """As `train_step`, for a batch that nothing is learnt from."""
-        loss, outputs = self.compute_loss(inputs, targets, weights)
+        loss, outputs = self._computed(inputs, targets, weights)
         return {"loss": loss, "outputs": outputs}
+
+    def _computed(self, inputs: Any, targets: Any, weights: Any) -> tuple[Any, Any]:
+        computed = self.compute_loss(inputs, targets, weights)
+        if not isinstance(computed, tuple) or len(computed) != 2:
+            raise DtypeError(
+                f"compute_loss returns (loss, outputs), and {type(self).__name__}'s returned "
+                f"{type(computed).__name__}.{here()}\n  The outputs are what the metrics look at."
+            )
+        return computed
 
     def backward(self, loss: Any) -> None:
         """The gradients of a loss, after a look whether it is finite; of a part of a larger batch, added to the others'."""
@@ -162,6 +187,7 @@ class Trainer:
                 f"the loss is a Tensor of one number, got {loss!r}.{here()}\n"
                 "  What item(), float() or numpy() gives has no gradient."
             )
+        self.called |= {"backward"}
         if self.check_finite:
             condition(_finite_loss, loss.array)
         if self.part.first:
@@ -173,6 +199,7 @@ class Trainer:
 
         While gradients are accumulated, the last batch of each group does it.
         """
+        self.called |= {"update"}
         if not self.part.last:
             return
         if self.clip is not None:

@@ -48,7 +48,8 @@ _OF_LINT = {  # which check a finding of visualize.lint belongs to; one of anoth
 }
 
 _ADVICE = {
-    "no gradient": "Freeze what is not to be trained: requires_grad_(False).",
+    "no gradient": "Let the gradient through there (no detach(), no_grad(), sign() … on the way) if it is to be trained; freeze it if not: "
+    "requires_grad_(False).",
     "float64": "float64 takes twice the memory and time; of NumPy arrays say x.astype(np.float32).",
 }
 
