@@ -11,7 +11,7 @@ from ..engine import here
 from ..errors import ShapeError
 from .registry import known_objects
 
-__all__ = ["describe", "find", "look_up"]
+__all__ = ["describe", "find", "look_up", "near"]
 
 
 def look_up(name: str, table: Mapping[str, Any], what: str) -> Any:
@@ -23,15 +23,15 @@ def look_up(name: str, table: Mapping[str, Any], what: str) -> Any:
     """
     if name in table:
         return table[name]
-    near = _near(name, table)
-    if near:
-        hint = f"did you mean {' or '.join(map(repr, near))}?"
+    alike = near(name, table)
+    if alike:
+        hint = f"did you mean {' or '.join(map(repr, alike))}?"
     else:
         hint = f"known are {', '.join(sorted(table))}."
     raise ShapeError(f"there is no {what} {name!r}; {hint}{here()}")
 
 
-def _near(name: str, table: Mapping[str, Any]) -> list[str]:
+def near(name: str, table: Mapping[str, Any]) -> list[str]:
     """Up to three names of different things that are spelled alike, the nearest first."""
     found: list[str] = []
     spellings: dict[str, list[str]] = {}

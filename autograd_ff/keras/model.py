@@ -1,44 +1,40 @@
-"""`Model` and `Sequential`: layers together, compiled, trained, judged and saved.
+"""`Model`: layers together, compiled, trained, judged and saved.
 
 All training is done by `autograd_ff.training.Trainer`; what stands here is Keras's way of asking for it.
 """
 
 from __future__ import annotations
 
+import math
 import os
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..engine import TensorCore, here, no_grad
-from ..errors import DtypeError, ModuleError, ShapeError
+from ..errors import DtypeError, ModuleError, NonFiniteError, ShapeError
 from ..nn import Module, ModuleDict, ModuleList
 from ..training import Callback, History
 from ..training.batches import Batches, batches_of, leaves
+from ..training.callbacks import TerminateOnNaN
 from ..training.splitting import split_off
-from .layers.input_layer import InputLayer
+from .dataset import PyDataset, dataset_batches
 from .layers.layer import Layer, as_tensors, shape_of
 from .layers.shaping import Lambda
-from .layers.symbolic import KerasTensor
+from .layers.symbolic import is_symbolic
 from .losses import LossFunctionWrapper
-from .naming import snake_case
-from .registry import custom_object_scope, may_build
 from .saving import (
-    deserialize_layer,
-    load_model,
     load_weights,
     save_model,
     save_weights,
-    serialize_layer,
 )
 from .settings import Settings
 from .summary import summary_text
 from .targets import check_last_layer
-from .trainer import KerasTrainer
+from .trainer import KerasTrainer, several_outputs
 
-__all__ = ["Model", "Sequential", "load_model", "save_model"]
+__all__ = ["Model"]
 
 
 # What Keras's models may define to be trained in another way.
@@ -58,10 +54,18 @@ class Model(Layer):
         name: how the model is called; by default by its class.
         trainable: whether its weights are trained.
 
-    Keras's functional API, ``Model(inputs, outputs)``, is not offered: write a subclass instead.
+    Keras's functional API is ``Model(inputs, outputs)``, which makes a `Functional`: layers are called with `keras.Input` s
+    and what other layers made of them, and the model is what leads from the one to the other.
 
     >>> import numpy as np
     >>> from autograd_ff import keras
+    >>> x = keras.Input((4,))
+    >>> y = keras.layers.Add()([x, keras.layers.Dense(4, activation="relu")(x)])
+    >>> keras.Model(x, y)(np.ones((2, 4))).shape
+    (2, 4)
+
+    A class of one's own:
+
     >>> class Residual(keras.Model):
     ...     def __init__(self):
     ...         super().__init__()
@@ -77,14 +81,22 @@ class Model(Layer):
     (3, 25)
     """
 
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        if cls is Model and _is_functional(args, kwargs):
+            from .functional import Functional  # which is a Model
+
+            return super().__new__(Functional, *args, **kwargs)
+        return super().__new__(cls, *args, **kwargs)
+
     def __init__(self, *args: Any, trainable: bool = True, name: str | None = None, **kwargs: Any) -> None:
-        functional = {"inputs", "outputs"} & set(kwargs)
-        if args or functional:
-            raise ModuleError(
-                f"keras.Model(inputs, outputs) is Keras's functional API, which is not offered here.{here()}\n"
-                "  Write a subclass: make the layers in __init__ and compute with them in call(self, x); layers one after "
-                "the other are a keras.Sequential."
-            )
+        if _is_functional(args, kwargs):
+            from .functional import Functional
+
+            if not isinstance(self, Functional):  # super().__init__(inputs, outputs) in a class of one's own
+                _make_functional(type(self), Functional)
+            begin: Any = Functional.__init__
+            begin(self, *args, trainable=trainable, **(kwargs if len(args) > 2 else {"name": name, **kwargs}))
+            return
         super().__init__(name=name, trainable=trainable, **kwargs)
         own = self.__dict__  # past Module.__setattr__: a loss may be a module, and is no part of the model
         own["_settings"] = None
@@ -146,10 +158,14 @@ class Model(Layer):
                 return layer
         raise ModuleError(f"there is no layer {name!r}; there are {', '.join(layer.name for layer in layers)}.{here()}")
 
+    def last_layer(self) -> Any:
+        """The layer whose output is the model's, where that is known."""
+        return None
+
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         if not self.built:
             self._adopt()
-            if type(self).build is Model.build and args and not isinstance(args[0], KerasTensor):
+            if type(self).build is Model.build and args and not is_symbolic(args):
                 args = (as_tensors(args[0]), *args[1:])
                 self._finish_building(shape_of(args[0]))  # the layers are built by the call itself
         return super().forward(*args, **kwargs)
@@ -210,6 +226,10 @@ class Model(Layer):
             optimizer, loss, loss_weights, metrics, weighted_metrics, run_eagerly, jit_compile
         )
 
+    def _several_outputs(self) -> bool:
+        """Whether it is known that there are several outputs."""
+        return False
+
     def _compiled(self, wish: str) -> Settings:
         settings = self.__dict__["_settings"]
         if settings is None:
@@ -217,6 +237,8 @@ class Model(Layer):
                 f"{wish} needs to know the optimizer and the loss: call {self.name}.compile(optimizer='adam', loss=…) "
                 f"first.{here()}"
             )
+        if settings.loss is not None and self._several_outputs():
+            raise ModuleError(several_outputs(self.name))
         return settings
 
     @property
@@ -285,7 +307,7 @@ class Model(Layer):
 
         Args:
             x: the inputs: an array or Tensor, a list or dict of them for a model that takes several; or, without ``y``, a
-                Dataset, a DataLoader, or an iterable of batches ``(x, y)`` or ``(x, y, sample_weight)``. float64 arrays
+                Dataset, a DataLoader, a `keras.utils.PyDataset`, or an iterable of batches ``(x, y)`` or ``(x, y, sample_weight)``. float64 arrays
                 become float32.
             y: the targets.
             batch_size: samples in a step; 32 by default.
@@ -312,7 +334,8 @@ class Model(Layer):
         Raises:
             ModuleError: the model was not compiled.
             ShapeError: shapes that do not fit.
-            NonFiniteError: the loss or a gradient became NaN or infinite.
+            NonFiniteError: the loss or a gradient became NaN or infinite. With the callback `TerminateOnNaN` the training ends
+                without an error, and the loss of that epoch in the history is NaN.
 
         >>> import numpy as np
         >>> from autograd_ff import keras
@@ -329,8 +352,15 @@ class Model(Layer):
         True
         """
         settings = self._compiled("fit")
-        if isinstance(self, Sequential) and self.layers and options.get("checks", True):
-            check_last_layer(self.layers[-1], settings.loss)
+        last = self.last_layer()
+        if last is not None and options.get("checks", True):
+            check_last_layer(last, settings.loss)
+        listed = _listed(callbacks)
+        for one in listed:  # BackupAndRestore knows where to go on
+            options = {**getattr(one, "fit_options", dict)(), **options}
+        if isinstance(x, PyDataset):
+            x = dataset_batches(x, shuffle, y=y, batch_size=batch_size, sample_weight=sample_weight)
+            y = None
         x, y = _several(x, "fit"), _one(y)
         validation: Any = None
         if validation_data is not None:
@@ -348,14 +378,21 @@ class Model(Layer):
             )
         batches = training.count if steps_per_epoch is None else steps_per_epoch
         options.setdefault("compile", self._records(settings, batches and batches * (epochs - initial_epoch)))
+        if epochs == 0:  # as in Keras, where callbacks begin and end
+            epochs = initial_epoch = 1
         trainer = self._trainer()
         self.__dict__["_running"] = trainer
         try:
             self.history = trainer.fit(
-                training, epochs=epochs, verbose=verbose, callbacks=_listed(callbacks), validation_data=validation,
+                training, epochs=epochs, verbose=verbose, callbacks=listed, validation_data=validation,
                 class_weight=class_weight, initial_epoch=initial_epoch, steps_per_epoch=steps_per_epoch,
                 validation_steps=validation_steps, validation_freq=validation_freq, **options,
             )  # fmt: skip
+        except NonFiniteError:
+            if not any(isinstance(one, TerminateOnNaN) for one in listed):
+                raise
+            self.history = trainer.history  # asked for: the end, and no error
+            self.history.append(trainer.epoch, {"loss": math.nan})
         finally:
             self.__dict__["_running"] = None
         return self.history
@@ -389,6 +426,8 @@ class Model(Layer):
         [4.0, 2.0]
         """
         settings = self._compiled("evaluate")
+        if isinstance(x, PyDataset):
+            x, y = dataset_batches(x, y=y, batch_size=batch_size, sample_weight=sample_weight), None
         x = _several(x, "evaluate")
         batches = batches_of(x, _one(y), sample_weight, batch_size=_batch_size(x, batch_size, steps))
         self._make(batches, x)
@@ -418,7 +457,7 @@ class Model(Layer):
                [0.5, 0.5],
                [0.5, 0.5]], dtype=float32)
         """
-        x = _several(x, "predict")
+        x = _several(dataset_batches(x, batch_size=batch_size) if isinstance(x, PyDataset) else x, "predict")
         batches = batches_of(x, batch_size=_batch_size(x, batch_size, steps), inputs_only=True)
         self._make(batches, x)
         found = self._trainer().predict(batches, steps=steps, callbacks=_listed(callbacks), verbose=verbose)
@@ -577,6 +616,18 @@ class Model(Layer):
 # ---------------------------------------------------------------- arguments
 
 
+def _is_functional(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+    return bool(args) or "inputs" in kwargs or "outputs" in kwargs
+
+
+def _make_functional(cls: type, functional: type) -> None:
+    """Let a class derive from `Functional` where it derives from `Model`, as Keras does."""
+    for base in cls.__bases__:
+        if base is not Model and issubclass(base, Model):
+            _make_functional(base, functional)
+    cls.__bases__ = tuple(functional if base is Model else base for base in cls.__bases__)
+
+
 def _several(x: Any, wish: str) -> Any:
     """The inputs; several arrays in a list are a tuple from here on, and a list of numbers an array."""
     if x is None:
@@ -615,6 +666,8 @@ def _arrays(outputs: Any) -> Any:
 
 
 def _validation(data: Any, batch_size: int | None, otherwise: int | None) -> Batches:
+    if isinstance(data, PyDataset):
+        return dataset_batches(data, batch_size=batch_size)
     if isinstance(data, (list, tuple)):
         if not 2 <= len(data) <= 3:
             raise DtypeError(

@@ -1,3 +1,24 @@
+"""`Sequential`: layers one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..engine import here
+from ..errors import ModuleError, ShapeError
+from ..nn import Module
+from .layers.input_layer import InputLayer
+from .layers.layer import Layer
+from .layers.serialization import deserialize, serialize
+from .layers.symbolic import KerasTensor, is_shape
+from .model import Model
+from .naming import key_of
+from .registry import custom_object_scope, may_build
+
+__all__ = ["Sequential"]
+
+
 class Sequential(Model):
     """Layers one after the other.
 
@@ -19,6 +40,7 @@ class Sequential(Model):
     def __init__(self, layers: Iterable[Any] | None = None, trainable: bool = True, name: str | None = None) -> None:
         super().__init__(trainable=trainable, name=name)
         self.__dict__["_input"] = None
+        self.__dict__["_ends"] = None
         if isinstance(layers, (Module, str)) or (layers is not None and not isinstance(layers, Iterable)):
             raise ModuleError(
                 f"Sequential takes a list of layers, not {layers!r}.{here()}\n  Put them in brackets: "
@@ -27,10 +49,56 @@ class Sequential(Model):
         for layer in layers or ():
             self.add(layer)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_ends": None}
+
     @property
     def layers(self) -> list[Any]:
         """The layers in their order, without the input."""
         return list(self._modules.values())
+
+    def last_layer(self) -> Any:
+        """The last of them; None where there is none."""
+        return self.layers[-1] if self._modules else None
+
+    @property
+    def input(self) -> KerasTensor:
+        """The `KerasTensor` that stands for the input, for a `keras.Model` that begins here."""
+        return self._connected()[0]
+
+    @property
+    def output(self) -> KerasTensor:
+        """The `KerasTensor` that stands for the output."""
+        return self._connected()[1]
+
+    @property
+    def inputs(self) -> list[KerasTensor]:
+        """The input in a list."""
+        return [self.input]
+
+    @property
+    def outputs(self) -> list[KerasTensor]:
+        """The output in a list."""
+        return [self.output]
+
+    def _connected(self) -> tuple[KerasTensor, KerasTensor]:
+        if self.__dict__["_ends"] is None:
+            if not self.built or not is_shape(self.input_shape):
+                raise ShapeError(f"{self.name!r} has not been built for a shape: begin it with keras.Input.{here()}")
+            self._connect(self.input_shape)
+        return self.__dict__["_ends"]
+
+    def _connect(self, shape: Any) -> None:
+        """Call the layers one after the other with what stands for their inputs, which builds them."""
+        own = self.__dict__
+        if own["_input"] is None or own["_input"].batch_shape != shape:
+            begin = InputLayer(batch_shape=shape).output
+        else:
+            begin = own["_input"].output
+        end = begin
+        for layer in self.layers:
+            end = layer.connect((end,), {})
+        own["_ends"] = (begin, end)
 
     def add(self, layer: Any) -> None:
         """Put a layer at the end.
@@ -49,23 +117,18 @@ class Sequential(Model):
             self.__dict__["_input"] = layer
             return
         self._check_layer(layer)
-        self.add_module(self._key(layer), layer)
+        self.add_module(key_of(layer, self._modules), layer)
         self.__dict__["built"] = False
+        if self.__dict__["_ends"] is not None:
+            begin, end = self.__dict__["_ends"]
+            self.__dict__["_ends"] = None  # as long as the layer does not fit
+            self.__dict__["_ends"] = begin, layer.connect((end,), {})
+            self._finish_building(begin.shape)
+            return
         first = self.layers[0] if self.__dict__["_input"] is None else self.__dict__["_input"]
         shape = getattr(first, "declared_shape", None) or (first.input_shape if isinstance(first, Model) else None)
         if shape is not None and may_build():
             self.build(shape)
-
-    def _key(self, layer: Any) -> str:
-        """Under which name the weights of a layer stand in the model: its own, or, where it was given none, one that counts
-        in this model alone, so that the same program finds its weights in a file again."""
-        stem = snake_case(type(layer).__name__)
-        key = base = stem if re.fullmatch(rf"{stem}(_\d+)?", layer.name) else layer.name
-        number = 0
-        while key in self._modules:
-            number += 1
-            key = f"{base}_{number}"
-        return key
 
     def _check_layer(self, layer: Any) -> None:
         if isinstance(layer, type):
@@ -78,6 +141,8 @@ class Sequential(Model):
             )
         if not isinstance(layer, Layer):
             raise ModuleError(f"a Sequential consists of layers, and {layer!r} is none.{here()}")
+        if any(one is self for one in layer.modules()):
+            raise ModuleError(f"{self.name!r} would be a layer of itself.{here()}")
         for other in self.layers:
             if other.name == layer.name and other is not layer:
                 raise ModuleError(
@@ -92,6 +157,7 @@ class Sequential(Model):
         key = list(self._modules)[-1]
         layer = self._modules[key]
         delattr(self, key)
+        self.__dict__["_ends"] = None
         return layer
 
     def build(self, input_shape: Any = None) -> None:
@@ -101,7 +167,10 @@ class Sequential(Model):
             input_shape = None if given is None else given.batch_shape
         if input_shape is None:
             raise ShapeError(f"{self.name!r} is built for a shape: build((None, 784)), say.{here()}")
-        shape = input_shape
+        if is_shape(input_shape):
+            self._connect(input_shape)
+            return
+        shape = input_shape  # of several inputs, which the first layer makes one of
         for layer in self.layers:
             if not layer.built:
                 layer.build(shape)
@@ -141,12 +210,12 @@ class Sequential(Model):
         return {
             "name": self.name,
             "trainable": self.trainable,
-            "layers": [serialize_layer(layer) for layer in ([] if given is None else [given]) + self.layers],
+            "layers": [serialize(layer) for layer in ([] if given is None else [given]) + self.layers],
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Any:
         """The model whose `get_config` this is, with new weights."""
         with custom_object_scope(custom_objects):
-            layers = [deserialize_layer(one) for one in config["layers"]]
+            layers = [deserialize(one) for one in config["layers"]]
         return cls(layers, name=config.get("name"), trainable=config.get("trainable", True))

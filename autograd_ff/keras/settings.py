@@ -147,7 +147,7 @@ def _described(metric: Any) -> Any:
     if isinstance(metric, str) or not isinstance(metric, Metric):
         return metric if isinstance(metric, str) else describe(metric)
     if isinstance(metric, MeanMetricWrapper):
-        return describe(metric._fn)
+        return describe(metric.fn)
     names = [name for name in inspect.signature(type(metric).__init__).parameters if name not in ("self", "dtype")]
     config = {name: getattr(metric, name) for name in names if hasattr(metric, name)}
     return {"class_name": type(metric).__name__, "config": config}

@@ -19,7 +19,7 @@ from ..naming import automatic_name
 from .symbolic import Call, KerasTensor, as_shape, flat, is_shape, is_symbolic, mapped
 from .weight import Weight
 
-__all__ = ["Layer", "as_tensors", "shape_of"]
+__all__ = ["Layer", "as_tensors", "is_plain", "shape_of"]
 
 _Build = TypeVar("_Build", bound=Callable[..., Any])
 
@@ -455,7 +455,7 @@ class Layer(Module):
             kind = signature.parameters[name].kind
             if kind is inspect.Parameter.VAR_KEYWORD:
                 given |= value
-            elif kind is inspect.Parameter.VAR_POSITIONAL or not _is_plain(value):
+            elif kind is inspect.Parameter.VAR_POSITIONAL or not is_plain(value):
                 raise ModuleError(
                     f"{type(self).__name__} was made with {name}={value!r}, which cannot be written down.{here()}\n"
                     f"  Define get_config(self) in {type(self).__name__}, and from_config(cls, config) if need be."
@@ -516,12 +516,12 @@ def shape_of(value: Any) -> Any:
     return (None, *value.shape[1:]) if value.ndim else ()
 
 
-def _is_plain(value: Any) -> bool:
+def is_plain(value: Any) -> bool:
     """Whether a value can be written as JSON."""
     if isinstance(value, (list, tuple)):
-        return all(_is_plain(one) for one in value)
+        return all(is_plain(one) for one in value)
     if isinstance(value, dict):
-        return all(isinstance(key, str) and _is_plain(one) for key, one in value.items())
+        return all(isinstance(key, str) and is_plain(one) for key, one in value.items())
     return value is None or isinstance(value, (bool, int, float, str))
 
 

@@ -117,19 +117,21 @@ def mapped(action: Callable[[Any], Any], value: Any, leaf: Callable[[Any], bool]
     """The structure of lists, tuples and dicts with what ``action`` makes of each thing in it."""
     if not leaf(value):
         if isinstance(value, Mapping):
-            return {key: mapped(action, value[key], leaf) for key in sorted(value, key=str)}
+            parts = {key: mapped(action, value[key], leaf) for key in sorted(value, key=str)}
+            return {key: parts[key] for key in value}
         if isinstance(value, (list, tuple)):
             several = [mapped(action, one, leaf) for one in value]
             return several if isinstance(value, list) else tuple(several)
     return action(value)
 
 
-def flat(value: Any) -> list[Any]:
+def flat(value: Any, leaf: Callable[[Any], bool] = lambda value: False) -> list[Any]:
     """The things in lists, tuples and dicts; those of a dict in the order of its keys, as in Keras."""
-    if isinstance(value, Mapping):
-        return [one for key in sorted(value, key=str) for one in flat(value[key])]
-    if isinstance(value, (list, tuple)):
-        return [one for part in value for one in flat(part)]
+    if not leaf(value):
+        if isinstance(value, Mapping):
+            return [one for key in sorted(value, key=str) for one in flat(value[key], leaf)]
+        if isinstance(value, (list, tuple)):
+            return [one for part in value for one in flat(part, leaf)]
     return [value]
 
 
