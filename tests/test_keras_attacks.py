@@ -222,3 +222,18 @@ def test_a_layer_in_two_models_is_one_layer(data):
     first.fit(*data, **QUIET)
     np.testing.assert_array_equal(first.get_weights()[0], second.get_weights()[0])
     assert not np.array_equal(second.predict(data[0], verbose=0), before)
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "words"),
+    [
+        (keras.layers, "Conv2D", r"keras\.layers has no 'Conv2D' here; .*Dense"),
+        (keras.layers, "Dens", r"did you mean 'Dense'\?"),
+        (keras, "ops", r"keras has no 'ops' here"),
+        (keras.datasets, "cifar10", r"keras\.datasets has no 'cifar10' here; there are fashion_mnist, mnist\."),
+    ],
+)
+def test_what_is_not_offered_is_told_with_what_is(module, name, words):
+    with pytest.raises(AttributeError, match=words):
+        getattr(module, name)
+    assert not hasattr(module, name)

@@ -804,7 +804,9 @@ def test_what_a_step_of_ones_own_makes_no_use_of_is_refused():
     for options, words in (({"clip": 1.0}, "clip cannot work"), ({"accumulate": 2}, "accumulate cannot work")):
         model = network()
         trainer = Plain(model, nn.CrossEntropyLoss(), OPTIMIZERS["adam"](model.parameters()))
-        with pytest.raises(AutogradError, match=rf"{words}: Plain.train_step calls self.backward\(\) and self.update\(\) nowhere"):
+        with pytest.raises(
+            AutogradError, match=rf"{words}: Plain.train_step calls self.backward\(\) and self.update\(\) nowhere"
+        ):
             quietly(trainer, X, Y, **options)
     quietly(trainer, X, Y)
 

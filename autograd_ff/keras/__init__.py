@@ -32,6 +32,7 @@ from . import (
 )
 from .initializers import Initializer
 from .layers import Input, KerasTensor, Layer
+from .lookup import absent
 from .losses import Loss
 from .metrics import Metric
 from .models import Model, Sequential
@@ -50,4 +51,4 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("autograd_ff")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    raise absent(__name__, name, __all__)
