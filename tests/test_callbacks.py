@@ -122,7 +122,7 @@ class Stub:
         self.model = nn.Linear(1, 1)
         self.metrics, self.has_validation = [], True
         self.learning_rate, self.stop_reason = lr, None
-        self.epoch, self.epochs = 0, epochs
+        self.epoch, self.epochs, self.verbose = 0, epochs, 0
 
     def stop(self, reason):
         self.stop_reason = reason

@@ -128,7 +128,7 @@ def test_silence(capsys):
 def test_a_bar_on_a_terminal_and_a_line_that_stays():
     text = on_a_terminal(lambda: fit(new_trainer(), 3, ProgressBar(interval=0), verbose=1, validation_data=(X, Y)))
     assert "Epoch 2/3:  67%" in text
-    assert re.search(r"2/3 \[[^\]]*loss=\d", text)
+    assert re.search(r"2/3 \[[^\]]*loss \d", text)
     assert "validating" in text
     kept = [line.rsplit("\r", 1)[-1] for line in text.split("\n")]
     assert [bool(re.fullmatch(LINE.format(n, ".*"), line)) for n, line in enumerate(kept[:3], 1)] == [True] * 3
@@ -201,7 +201,7 @@ def test_early_stopping_says_what_it_does(capsys):
             logs["val_loss"] = [1.0, 2.0, 3.0][epoch]
 
     fit(new_trainer(), 3, Say(), EarlyStopping(patience=1, verbose=1))
-    assert capsys.readouterr().out == "Epoch 2: early stopping\nRestoring the weights of the best epoch, 1.\n"
+    assert capsys.readouterr().out == "Epoch 2: early stopping\nRestored the weights of epoch 1, the best: val_loss 1\n"
 
 
 def test_a_notebook_without_widgets_has_lines(notebook, capsys, monkeypatch):

@@ -14,7 +14,7 @@ from small_mnist import small_mnist
 
 import visualize
 from autograd_ff.training import Classification, LambdaCallback, Settings
-from autograd_ff.training.settings import DATASETS
+from autograd_ff.training.classification.settings import DATASETS
 from visualize.charts.histograms import HistogramRecorder
 from visualize.gallery import trained
 from visualize.gallery.__main__ import CHARTS, GRAPHS, NAMES, caption_of, draw, file_of, main, page

@@ -25,7 +25,7 @@ class Trainer:
     def __init__(self):
         self.model = nn.Linear(1, 1)
         self.metrics, self.has_validation = [], True
-        self.learning_rate, self.stop_reason, self.epoch = 1.0, None, 0
+        self.learning_rate, self.stop_reason, self.epoch, self.verbose = 1.0, None, 0, 0
 
     def stop(self, reason):
         self.stop_reason = reason

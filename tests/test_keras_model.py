@@ -337,7 +337,7 @@ def test_a_callback_may_evaluate_in_the_middle(data):
         (lambda x, y: classifier(loss="mse").fit(x, y, **QUIET), "shape"),
         (lambda x, y: classifier().fit(x, y, validation_split=1.5, **QUIET), "between 0 and 1"),
         (lambda x, y: classifier().fit(x, y, validation_data=(x, y, y, y), **QUIET), "validation_data"),
-        (lambda x, y: classifier().fit(x, y, epochs=0, **QUIET), "epochs"),
+        (lambda x, y: classifier().fit(x, y, epochs=-1, **QUIET), "epochs"),
         (lambda x, y: classifier().fit(x, y, batch_size=0, **QUIET), "batch_size"),
         (lambda x, y: keras.Sequential(L.Dense(2)), r"\[keras\.layers"),
         (lambda x, y: keras.Sequential([L.Dense]), "class"),

@@ -709,3 +709,121 @@ def test_a_training_leaves_nothing_behind():
     del model, trainer
     gc.collect()
     assert gone() is None
+
+
+# ---------------------------------------------------------------- trainers of one's own
+
+
+class Annealed(Trainer):
+    """Has a number that callbacks change, and a second module with an optimizer of its own."""
+
+    def __init__(self, model, optimizer):
+        super().__init__(model, nn.CrossEntropyLoss(), optimizer)
+        self.beta = 1.0
+        self.second = nn.Linear(CLASSES, CLASSES)
+        self.second_optimizer = optim.SGD(self.second.parameters(), lr=0.1, momentum=0.9)
+
+    def train_step(self, inputs, targets, weights=None):
+        outputs = self.second(self.model(inputs))
+        loss = self.loss(outputs, targets) * self.beta
+        self.second_optimizer.zero_grad()
+        self.backward(loss)
+        self.second_optimizer.step()
+        self.update()
+        return {"loss": loss}
+
+
+class Anneals(Callback):
+    def __init__(self, every: str) -> None:
+        self.every = every
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.trainer.beta *= 0.5
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.every == "batch":
+            self.trainer.beta *= 0.9
+
+
+@pytest.mark.parametrize("every", ["epoch", "batch"])
+def test_a_compiled_step_follows_the_attributes_of_a_trainer_of_ones_own(every):
+    found = []
+    for compile in (False, EXACT):
+        model = network()
+        trainer = Annealed(model, OPTIMIZERS["adam"](model.parameters()))
+        options = {"epochs": 4, "batch_size": 10, "compile": compile, "callbacks": [Anneals(every)]}
+        if compile and every == "batch":
+            with pytest.warns(UserWarning, match=r"attribute 'beta' was changed 17 times"):
+                quietly(trainer, X, Y, **options)
+        else:
+            quietly(trainer, X, Y, **options)
+        found.append((bits(model.state_dict()), bits(trainer.second.state_dict()), trainer.history["loss"]))
+    assert found[0] == found[1]
+
+
+@pytest.mark.usefixtures("_keyboard")
+def test_a_checkpoint_holds_every_module_and_optimizer_of_a_trainer(tmp_path):
+    path = tmp_path / "checkpoint.safetensors"
+
+    def run(**options):
+        model = network()
+        trainer = Annealed(model, OPTIMIZERS["adam"](model.parameters()))
+        quietly(trainer, X, Y, batch_size=16, checkpoint=path, **options)
+        return bits(trainer.state_dict())
+
+    whole = run(epochs=4)
+    run(epochs=2)
+    af.manual_seed(77)
+    assert run(epochs=4, resume=path) == whole
+
+
+def test_the_last_batch_can_be_left_out():
+    sizes = []
+
+    class Sizes(Trainer):
+        def compute_loss(self, inputs, targets, weights=None):
+            sizes.append(len(targets))
+            return super().compute_loss(inputs, targets, weights)
+
+    model = network()
+    trainer = Sizes(model, nn.CrossEntropyLoss(), OPTIMIZERS["sgd"](model.parameters()))
+    quietly(trainer, X[:65], Y[:65], batch_size=16, drop_last=True)  # one that BatchNorm could not take
+    quietly(trainer, TensorDataset(X[:65], Y[:65]), batch_size=16, drop_last=True)
+    assert sizes == [16] * 8
+
+
+def test_what_a_step_of_ones_own_makes_no_use_of_is_refused():
+    class Plain(Trainer):
+        def train_step(self, inputs, targets, weights=None):
+            loss = self.loss(self.model(inputs), targets)
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+            return {"loss": loss}
+
+    for options, words in (({"clip": 1.0}, "clip cannot work"), ({"accumulate": 2}, "accumulate cannot work")):
+        model = network()
+        trainer = Plain(model, nn.CrossEntropyLoss(), OPTIMIZERS["adam"](model.parameters()))
+        with pytest.raises(
+            AutogradError, match=rf"{words}: Plain.train_step calls self.backward\(\) and self.update\(\) nowhere"
+        ):
+            quietly(trainer, X, Y, **options)
+    quietly(trainer, X, Y)
+
+    class Alone(Trainer):
+        def compute_loss(self, inputs, targets, weights=None):
+            return self.loss(self.model(inputs), targets)
+
+    trainer = Alone(model, nn.CrossEntropyLoss(), OPTIMIZERS["adam"](model.parameters()))
+    with pytest.raises(DtypeError, match=r"returns \(loss, outputs\), and Alone's returned Tensor"):
+        quietly(trainer, X, Y)
+
+
+@pytest.mark.usefixtures("_keyboard")
+def test_the_middle_of_an_epoch_belongs_to_its_data(tmp_path):
+    path = tmp_path / "checkpoint.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        quietly(trainer_of(network()), X, Y, batch_size=10, callbacks=[StopAt(3)], checkpoint=path)
+    with pytest.raises(AutogradError, match="an epoch of 7 batches, and the data given have 14"):
+        quietly(trainer_of(network()), X, Y, batch_size=5, resume=path)
+    quietly(trainer_of(network()), X, Y, batch_size=10, resume=path)

@@ -18,7 +18,7 @@ from autograd_ff import nn
 from autograd_ff.data import TensorDataset
 from autograd_ff.errors import FileFormatError, NonFiniteError, ShapeError, StateDictError
 from autograd_ff.training import Callback, Classification, Interruption, Settings, evaluate, feedforward
-from autograd_ff.training.settings import ACTIVATIONS, DATASETS, OPTIMIZERS, RATES, RECIPES
+from autograd_ff.training.classification.settings import ACTIVATIONS, DATASETS, OPTIMIZERS, RATES, RECIPES
 
 BATCHES = 11  # of 64, in an epoch of the small MNIST
 SMALL = Settings(layers=(16,), epochs=2)
@@ -349,13 +349,16 @@ def _keyboard():
 
 
 @pytest.mark.usefixtures("_keyboard")
-def test_the_first_interruption_waits_and_the_second_does_not():
+def test_the_first_interruption_waits_and_a_later_one_does_not(monkeypatch, capfd):
     with Interruption() as interruption:
         assert not interruption.requested
         interrupt()
         assert interruption.requested
+        interrupt()  # the same key, pressed twice
+        monkeypatch.setattr("autograd_ff.training.interrupt.TOGETHER", 0.0)
         with pytest.raises(KeyboardInterrupt):
             interrupt()
+    assert capfd.readouterr().err.count("stops after this step") == 1
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     with pytest.raises(KeyboardInterrupt):
         interrupt()

@@ -21,7 +21,7 @@ import autograd_ff as af
 import visualize
 from autograd_ff import nn
 from autograd_ff.training import Classification, Settings
-from autograd_ff.training.settings import DATASETS
+from autograd_ff.training.classification.settings import DATASETS
 from visualize.checkpoints import load_checkpoint, parameter_tree
 from visualize.cli import main
 from visualize.tracing.targets import array_of_text

@@ -56,7 +56,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> NetworkModule | GraphView:
 def _of_training_run(contents: Mapping[str, Any]) -> NetworkModule | None:
     """The classifier of ``python -m autograd_ff train``, from the checkpoint's settings and the shapes of its weights."""
     from autograd_ff.training import feedforward
-    from autograd_ff.training.settings import ACTIVATIONS
+    from autograd_ff.training.classification.settings import ACTIVATIONS
 
     weights = contents["model"]
     try:

@@ -19,7 +19,7 @@ from ..errors import AutogradError
 from ..functions import Tensor
 from ..serialization import check_writable, save
 from ..training import Classification, ProgressBar, Settings
-from ..training.settings import ACTIVATIONS, DATASETS, OPTIMIZERS, RECIPES
+from ..training.classification.settings import ACTIVATIONS, DATASETS, OPTIMIZERS, RECIPES
 
 __all__ = ["add_command"]
 
@@ -203,7 +203,8 @@ def plot(session: Classification, folder: Path) -> None:
         path.unlink(missing_ok=True)  # an earlier run's
     title, classes = session.settings.dataset, session.test_data.classes
     try:
-        plot_history(session.rows(), curves, title, labels={"train_accuracy": "training, during the epoch"})
+        during = "training, during the epoch"  # the means of its batches; the test is after it
+        plot_history(session.rows(), curves, title, labels={"loss": during, "train_accuracy": during})
         images, labels, outputs = predict(session.model, session.test_data)
         plot_confusion(labels, outputs, confusion, classes=classes, title=title)
         plot_worst(images, labels, outputs, worst, classes=classes, title=title)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import autograd_ff as af
 from autograd_ff import nn, optim
@@ -100,33 +101,48 @@ def run(
 
 
 def draw(outcomes: Sequence[Outcome], path: str) -> None:
-    """The gradients over the depth, a panel for each scale, and the training with the first two."""
-    from .picture import COLORS, axes_of, save
+    """The gradients over the depth, a panel for each scale, and below the training with the first two.
+
+    Where curves coincide, markers at different places and the dashes of the last show each of them.
+    """
+    from .picture import COLORS, axes_of, name_lines, save
 
     titles = {
         "default": "nn.Linear's own weights", "fitting": "weights with the fitting gain", "doubled": "twice these weights",
     }  # fmt: skip
-    colors = dict(zip(ACTIVATIONS, COLORS, strict=False))
-    figure, panels = axes_of(columns=4, width=4.0)
-    for scale, axes in zip(titles, panels, strict=False):
-        for one in outcomes:
-            if one.scale == scale:
-                axes.semilogy(range(1, len(one.gradients) + 1), one.gradients, color=colors[one.activation],
-                              marker="o", markersize=3, label=one.activation)  # fmt: skip
-        axes.set(title=titles[scale], xlabel="hidden layer", ylim=panels[0].get_ylim())
-    values = [value for one in outcomes for value in one.gradients if value > 0]
-    for axes in panels[:3]:
-        axes.set_ylim(min(values) / 10, max(values) * 10)
+    looks: dict[str, dict[str, Any]] = {
+        name: {"color": color, "marker": marker, "markersize": 6, "linewidth": 2.4}
+        for name, color, marker in zip(ACTIVATIONS, COLORS, "osD^v", strict=False)
+    }
+    looks["SiLU"] |= {"linestyle": (0, (2.5, 2)), "linewidth": 2}  # on top of GELU's
+
+    def curves(axes: Any, values: Sequence[tuple[str, Sequence[int], list[float]]]) -> None:
+        lines, count = {}, len(ACTIVATIONS)
+        for place, (name, at, shown) in enumerate(values):
+            every = (place, count) if len(shown) >= count else None
+            (lines[name],) = axes.plot(at, shown, markevery=every, **looks[name])
         axes.xaxis.get_major_locator().set_params(integer=True)
+        name_lines(axes, lines)
+
+    figure, panels = axes_of(columns=3, rows=2, width=4.4, height=3.4)
+    every = [value for one in outcomes for value in one.gradients if value > 0]
+    for (scale, title), axes in zip(titles.items(), panels[:3], strict=True):
+        axes.set(title=title, xlabel="hidden layer, last to first", ylim=(min(every) / 10, max(every) * 10))
+        axes.invert_xaxis()  # as the gradient goes, so that the curves part towards their names
+        axes.set_yscale("log")
+        chosen = [one for one in outcomes if one.scale == scale]
+        curves(axes, [(one.activation, range(len(one.gradients), 0, -1), one.gradients[::-1]) for one in chosen])
+    for scale, axes in zip(titles, panels[3:], strict=True):
+        if scale == "doubled":
+            axes.set_axis_off()
+            axes.text(0.5, 0.5, "(not trained)", ha="center", transform=axes.transAxes)
+            continue
+        axes.set(title="the same network, trained", xlabel="epoch", ylim=(0, 1))
+        chosen = [one for one in outcomes if one.scale == scale]
+        curves(axes, [(one.activation, range(1, len(one.accuracy) + 1), one.accuracy) for one in chosen])
     panels[0].set_ylabel("norm of the gradient")
-    for one in outcomes:
-        if one.accuracy:
-            axes = panels[3]
-            axes.plot(range(1, len(one.accuracy) + 1), one.accuracy, color=colors[one.activation],
-                      linestyle="-" if one.scale == "fitting" else ":")  # fmt: skip
-    panels[3].set(title="training: fitting, and default dotted", xlabel="epoch", ylabel="accuracy", ylim=(0, 1))
-    panels[0].legend(loc="lower right", fontsize=9)
-    save(figure, path, "What arrives of the gradient at each layer, before training")
+    panels[3].set_ylabel("accuracy")
+    save(figure, path, "What arrives of the gradient at each layer before training, and how the network then trains")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -105,24 +105,29 @@ def run(
     return outcomes
 
 
-def draw(path: str, outcomes: dict[str, Outcome], epsilon: float, columns: int = 8) -> None:
-    """Digits: as they are; and for each network what is added to them, the sum, and what the network reads there."""
-    images, labels = pixels(200, train=False)
-    chosen = [int(np.flatnonzero(labels.numpy() == digit)[0]) for digit in range(columns)]
-    images, labels = images[chosen], labels[chosen]
-    rows: list[tuple[str, np.ndarray, Any]] = [("test image", images.numpy(), labels.tolist())]
+def draw(path: str, outcomes: dict[str, Outcome], epsilon: float, tests: int, columns: int = 20) -> None:
+    """The first test digits: as they are; and for each network what is added to them, the sum, and what it reads there."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    images, labels = pixels(columns, train=False)
+    rows: list[tuple[str, np.ndarray, Any]] = [(f"the first {columns}\ntest images", images.numpy(), labels.tolist())]
+    shares = []
     for name, one in outcomes.items():
         attacked = pgd(one.model, images, labels, epsilon, 40)
+        read = one.model(attacked).argmax(1).tolist()
+        right = sum(a == b for a, b in zip(read, labels.tolist(), strict=True))
         rows.append((f"added against the network\ntrained {name}", (attacked - images).numpy(), None))
-        rows.append((f"the network trained\n{name} reads", attacked.numpy(), one.model(attacked).argmax(1).tolist()))
-    figure, axes = axes_of(columns, len(rows), width=1.05, height=1.25)
+        rows.append((f"the network trained {name}\nreads {right} of these {columns} right", attacked.numpy(), read))
+        shares.append(f"{one.pgd:.1%} when trained {name}")
+    figure, axes = axes_of(columns, len(rows), width=0.72, height=0.95)
+    colors = ScalarMappable(Normalize(-epsilon, epsilon), "RdBu_r")
     for place, panel in enumerate(axes):
         (label, shown, read), column = rows[place // columns], place % columns
-        change = read is None
-        shown = shown[column].reshape(28, 28)
-        panel.imshow(
-            shown, cmap="RdBu_r" if change else "gray", vmin=-epsilon if change else 0, vmax=epsilon if change else 1
+        look = (
+            {"cmap": "gray", "vmin": 0, "vmax": 1} if read is not None else {"cmap": colors.cmap, "norm": colors.norm}
         )
+        panel.imshow(shown[column].reshape(28, 28), **look)
         panel.grid(False)
         panel.set_xticks([])
         panel.set_yticks([])
@@ -130,10 +135,17 @@ def draw(path: str, outcomes: dict[str, Outcome], epsilon: float, columns: int =
             panel.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=8)
         if read is not None:
             wrong = read[column] != labels[column].item()
-            look = {"color": "#d55e00", "fontweight": "bold"} if wrong else {}
-            panel.text(13.5, -2, str(read[column]), ha="center", fontsize=11, **look)
+            font = {"color": "#d55e00", "fontweight": "bold"} if wrong else {}
+            panel.text(13.5, -2, str(read[column]), ha="center", fontsize=11, **font)
         panel.set_frame_on(False)
-    save(figure, path, f"PGD within ±{epsilon:g} of each pixel: what is read wrong is orange")
+    bar = figure.colorbar(colors, ax=axes, location="bottom", shrink=0.3, aspect=40, ticks=[-epsilon, 0, epsilon])
+    bar.ax.set_xticklabels([f"−{epsilon:g}: made darker", "0: as it was", f"+{epsilon:g}: made brighter"])
+    bar.set_label("what is added to each pixel (0 black, 1 white)", fontsize=9)
+    save(
+        figure, path,
+        f"PGD within ±{epsilon:g} of each pixel: what is then read wrong is orange\n"
+        f"read right of {tests:,} attacked test images: {', '.join(shares)}",
+    )  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -158,7 +170,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"trained on such changes it keeps {hardened.pgd:.1%}, and reads {100 * abs(cost):.1f} points "
         f"{'fewer' if cost > 0 else 'more'} of the clean digits."
     )
-    command.picture(chosen, "adversarial_training.png", lambda path: draw(path, outcomes, chosen.epsilon))
+    command.picture(chosen, "adversarial_training.png", lambda path: draw(path, outcomes, chosen.epsilon, chosen.tests))
     return 0
 
 

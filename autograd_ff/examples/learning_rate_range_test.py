@@ -1,4 +1,4 @@
-"""A range test of a hundred-odd steps finds a learning rate that trains better than ones ten times smaller or larger.
+"""A range test of at most 150 steps finds a learning rate that trains better than ones ten times smaller or larger.
 
 The rate rises with each step from far too small to far too large. Where the loss falls fastest is a good rate to train
 with; where it rises again is the end of the rates that can be used at all. The test leaves the model as it was, so that the
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     test, suggestion = outcome.test, outcome.test.suggestion or math.nan
     ended = f"the loss exploded at {test.rates[-1]:.2g}" if test.exploded else "it never exploded"
     print(
-        f"{len(test.rates)} steps from {test.rates[0]:.2g} up; the loss falls fastest at {suggestion:.2g}, {ended}.\n"
+        f"{len(test.rates)} of at most {options.steps} steps, from {test.rates[0]:.2g} up; the loss falls fastest at {suggestion:.2g}, {ended}.\n"
     )
     command.table(
         ["learning rate", "training loss", "test accuracy"],

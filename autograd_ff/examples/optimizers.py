@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -94,21 +95,32 @@ def run(
 
 
 def draw(outcomes: Sequence[Outcome], goal: float, path: str) -> None:
-    """Accuracy over the rate; training loss at the best rate over the epochs."""
-    from .picture import COLORS, axes_of, save
+    """Accuracy over the rate; training loss at the best rate over the epochs.
 
-    figure, (rates, training) = axes_of(columns=2)
+    Of curves that nearly coincide one is wide and lies under the dashes of the other.
+    """
+    from .picture import COLORS, axes_of, name_lines, save
+
+    figure, (rates, training) = axes_of(columns=2, width=6.0, height=4.6)
+    under, over = {"linewidth": 2.6}, {"linewidth": 1.8, "linestyle": (0, (3, 1.5)), "zorder": 2.2}
+    looks: dict[str, dict[str, Any]] = {
+        "momentum": under, "Nesterov": over, "Adagrad": {"linewidth": 5, "zorder": 1.9}, "RMSprop": over,
+        "Adam": {"linewidth": 3.6}, "AdamW": over,
+    }  # fmt: skip
+    lines = {}
     for one, color in zip(outcomes, COLORS, strict=False):
-        rates.semilogx(one.rates, one.accuracies, color=color, marker="o", markersize=3, label=one.name)
+        look = {"color": color, "marker": "o", "markersize": 4, **looks.get(one.name, under)}
+        rates.semilogx(one.rates, one.accuracies, label=one.name, **look)
         losses = one.history["loss"]
-        training.semilogy(range(1, len(losses) + 1), losses, color=color, marker="o", markersize=3,
-                          label=f"{one.name}, {one.rates[one.best]:.2g}")  # fmt: skip
+        (line,) = training.semilogy(range(1, len(losses) + 1), losses, **look)
+        lines[f"{one.name} at {one.rates[one.best]:.2g}"] = line
     rates.axhline(goal, color="#7f7f7f", linestyle=":")
     rates.set(title="at every rate", xlabel="learning rate", ylabel="test accuracy", ylim=(0, 1))
+    rates.legend(loc="lower left", bbox_to_anchor=(0.24, 0), fontsize=8, handlelength=3)
     training.set(title="each at its best rate", xlabel="epoch", ylabel="training loss")
     training.xaxis.get_major_locator().set_params(integer=True)
-    handles, labels = training.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right center", title="best rate", frameon=False, fontsize=9)
+    training.yaxis.set_major_formatter("{x:g}")
+    name_lines(training, lines)
     save(figure, path, "Seven optimizers, the same weights and batches")
 
 

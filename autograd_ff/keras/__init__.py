@@ -13,6 +13,8 @@ model.fit(x_train / 255.0, y_train, epochs=5)
 model.evaluate(x_test / 255.0, y_test)
 """
 
+from typing import Any
+
 from . import (
     activations,
     backend,
@@ -30,6 +32,7 @@ from . import (
 )
 from .initializers import Initializer
 from .layers import Input, KerasTensor, Layer
+from .lookup import absent
 from .losses import Loss
 from .metrics import Metric
 from .models import Model, Sequential
@@ -41,3 +44,11 @@ __all__ = [
     "activations", "backend", "callbacks", "datasets", "initializers", "layers", "losses", "metrics", "models",
     "optimizers", "regularizers", "saving", "utils",
 ]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":  # asked for by programs that look which Keras they have
+        from importlib.metadata import version
+
+        return version("autograd_ff")
+    raise absent(__name__, name, __all__)

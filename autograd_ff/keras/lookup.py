@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..engine import here
 from ..errors import ShapeError
 from .registry import known_objects
 
-__all__ = ["describe", "find", "look_up"]
+__all__ = ["absent", "describe", "find", "look_up", "near"]
 
 
 def look_up(name: str, table: Mapping[str, Any], what: str) -> Any:
@@ -23,15 +23,22 @@ def look_up(name: str, table: Mapping[str, Any], what: str) -> Any:
     """
     if name in table:
         return table[name]
-    near = _near(name, table)
-    if near:
-        hint = f"did you mean {' or '.join(map(repr, near))}?"
+    alike = near(name, table)
+    if alike:
+        hint = f"did you mean {' or '.join(map(repr, alike))}?"
     else:
         hint = f"known are {', '.join(sorted(table))}."
     raise ShapeError(f"there is no {what} {name!r}; {hint}{here()}")
 
 
-def _near(name: str, table: Mapping[str, Any]) -> list[str]:
+def absent(module: str, name: str, offered: Sequence[str]) -> AttributeError:
+    """The error for a name of Keras's that is not offered here, for a module's ``__getattr__``."""
+    alike = difflib.get_close_matches(name, offered, n=3)
+    hint = f"did you mean {' or '.join(map(repr, alike))}?" if alike else f"there are {', '.join(offered)}."
+    return AttributeError(f"{module.removeprefix('autograd_ff.')} has no {name!r} here; {hint}", name=name)
+
+
+def near(name: str, table: Mapping[str, Any]) -> list[str]:
     """Up to three names of different things that are spelled alike, the nearest first."""
     found: list[str] = []
     spellings: dict[str, list[str]] = {}

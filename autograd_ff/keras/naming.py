@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Container
+from typing import Any
 
-__all__ = ["automatic_name", "reset_names", "snake_case"]
+from ..training.metrics.metric import snake_case
+
+__all__ = ["automatic_name", "key_of", "reset_names", "snake_case"]
 
 _counts: dict[str, int] = {}
-
-
-def snake_case(name: str) -> str:
-    """A class's name in small letters, with an underscore before each word.
-
-    >>> snake_case("BatchNormalization"), snake_case("ReLU"), snake_case("Dense")
-    ('batch_normalization', 're_lu', 'dense')
-    """
-    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", name))
-    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
 def automatic_name(class_name: str) -> str:
@@ -29,6 +23,18 @@ def automatic_name(class_name: str) -> str:
     count = _counts.get(stem, 0)
     _counts[stem] = count + 1
     return f"{stem}_{count}" if count else stem
+
+
+def key_of(layer: Any, taken: Container[str]) -> str:
+    """Under which name the weights of a layer stand in a model: its own, or, where it was given none, one that counts in this
+    model alone, so that the same program finds its weights in a file again."""
+    stem = snake_case(type(layer).__name__)
+    key = base = stem if re.fullmatch(rf"{stem}(_\d+)?", layer.name) else layer.name
+    number = 0
+    while key in taken:
+        number += 1
+        key = f"{base}_{number}"
+    return key
 
 
 def reset_names() -> None:

@@ -19,6 +19,7 @@ from ..engine import TensorCore, here, warn
 from ..errors import AutogradError, FileFormatError, ModuleError, StateDictError
 from ..serialization import load, save
 from .layers.layer import Layer
+from .layers.serialization import deserialize, serialize
 from .layers.symbolic import as_shape
 from .registry import (
     custom_object_scope,
@@ -37,36 +38,6 @@ __all__ = [
 FORMAT = "autograd_ff.keras"
 VERSION = 1
 REFUSED = (".h5", ".hdf5")
-
-# ---------------------------------------------------------------- layers as data
-
-
-def serialize_layer(layer: Any) -> dict[str, Any]:
-    """A layer or model as the name of its class and its arguments."""
-    return {"class_name": get_registered_name(type(layer)), "config": layer.get_config()}
-
-
-def deserialize_layer(entry: Any) -> Any:
-    """The layer or model that `serialize_layer` wrote down, with new weights."""
-    from . import layers, models
-
-    own = known_objects()
-    if not isinstance(entry, Mapping) or not isinstance(entry.get("class_name"), str):
-        raise FileFormatError(f"a layer is written down by class_name and config, not as {str(entry)[:80]}.{here()}")
-    name, config = entry["class_name"], entry.get("config")
-    made = own.get(name)
-    if made is None and name in ("Sequential", *layers.__all__):
-        made = getattr(models if name == "Sequential" else layers, name)
-    if not (isinstance(made, type) and issubclass(made, Layer)):
-        raise ModuleError(
-            f"there is no layer or model {name[:80]!r} here.{here()}\n"
-            f"  If it is your own, name its class: load_model(path, custom_objects={{{name[:80]!r}: …}}), or decorate it with "
-            "@keras.saving.register_keras_serializable()."
-        )
-    if not isinstance(config, Mapping):
-        raise FileFormatError(f"the arguments of {name!r} are no dict.{here()}")
-    return made.from_config(dict(config))
-
 
 # ---------------------------------------------------------------- whole models
 
@@ -110,7 +81,7 @@ def save_model(model: Any, filepath: str | os.PathLike[str], overwrite: bool = T
     content = {
         "format": FORMAT,
         "version": VERSION,
-        "model": serialize_layer(model),
+        "model": serialize(model),
         "shapes": _shapes(model),
         "weights": dict(model.state_dict()),
         "compile": compiled,
@@ -156,9 +127,12 @@ def load_model(
     weights = _weights(content.get("weights"), name)
     with custom_object_scope(custom_objects), _damaged(name):
         with unbuilt():
-            model = deserialize_layer(content["model"])
+            model = deserialize(content["model"])
         _build(model, content["shapes"], sum(math.prod(one.shape) for one in weights.values()), name)
         model.load_state_dict(weights)
+        for module in model.modules():
+            if hasattr(module, "_connected"):  # so that a model can begin or end at a layer of this one
+                module._connected()
         if compile and content.get("compile") is not None:
             from .settings import Settings
 
@@ -284,7 +258,16 @@ def _damaged(name: str) -> Iterator[None]:
         raise
     except StateDictError as error:
         raise FileFormatError(f"the weights in {name} are not those of the model in it: {error}") from error
-    except (AutogradError, TypeError, ValueError, LookupError, AttributeError, MemoryError, OverflowError) as error:
+    except (
+        AutogradError,
+        TypeError,
+        ValueError,
+        LookupError,
+        AttributeError,
+        MemoryError,
+        OverflowError,
+        RecursionError,
+    ) as error:
         what = str(error) or type(error).__name__
         way_out = (
             "\n  If it is your own, name it: load_model(path, custom_objects={…})." if "there is no" in what else ""
@@ -305,7 +288,7 @@ def _build(model: Any, shapes: Any, size: int, name: str) -> None:
     """Build the layers for these shapes, if their weights cannot be more than the file holds."""
     if not isinstance(shapes, Mapping):
         raise FileFormatError(f"{name} does not say for which shapes its layers were built.{here()}")
-    from .models import Model
+    from .model import Model
 
     for module in list(model.modules()):
         if isinstance(module, Model):

@@ -116,13 +116,15 @@ class Settings:
         return sum(one.size for one in moments) + 2, sum(one.nbytes for one in moments) + 8
 
     def optimizer_state(self, model: Any) -> dict[str, Any] | None:
-        """The moments of the optimizer, and of which weights they are."""
+        """The moments of the optimizer, of which weights they are, and how many steps it took."""
         worker = self.worker()
         if worker is None or not isinstance(self.optimizer, optimizers.Optimizer):
             return None
         names = {id(one): name for name, one in model.named_parameters()}
         groups = [[names.get(id(one)) for one in group["params"]] for group in worker.param_groups]
-        return None if any(None in group for group in groups) else {"names": groups, "state": worker.state_dict()}
+        if any(None in group for group in groups):
+            return None
+        return {"names": groups, "state": worker.state_dict(), "iterations": self.optimizer.iterations}
 
     def load_optimizer_state(self, model: Any, entry: Mapping[str, Any] | None) -> None:
         """Take up what `optimizer_state` gave."""
@@ -134,6 +136,7 @@ class Settings:
         for group in others:
             worker.add_param_group({"params": group})
         worker.load_state_dict(entry["state"])
+        worker.steps_taken = int(entry["iterations"])
 
 
 METRICS = ("metrics", "weighted_metrics")
@@ -144,7 +147,7 @@ def _described(metric: Any) -> Any:
     if isinstance(metric, str) or not isinstance(metric, Metric):
         return metric if isinstance(metric, str) else describe(metric)
     if isinstance(metric, MeanMetricWrapper):
-        return describe(metric._fn)
+        return describe(metric.fn)
     names = [name for name in inspect.signature(type(metric).__init__).parameters if name not in ("self", "dtype")]
     config = {name: getattr(metric, name) for name in names if hasattr(metric, name)}
     return {"class_name": type(metric).__name__, "config": config}

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from ..engine import here
 from ..errors import AutogradError, ShapeError
+from .graph import Graph
 from .layers.layer import Layer
+from .layers.symbolic import mapped
 
 __all__ = ["describe_shape", "output_shape", "summary_text"]
 
 SHARES = (0.45, 0.80, 1.0)  # where the columns end, of the whole width
 WIDEST = 88
+CONNECTED = (0.3, 0.56, 0.74, 1.0)  # the same, where layers are not one after the other
+WIDEST_CONNECTED = 108
 TRAINABLE = 12  # how much wider the table may be with a column more
 
 
@@ -27,9 +31,15 @@ def summary_text(
     layer_range: Sequence[str] | None = None,
 ) -> str:
     """The summary of a model, with a line feed at its end. The arguments are those of `Model.summary`."""
-    shares = list(positions or SHARES)
+    graph = getattr(model, "graph", None)  # of a functional model
+    connected = isinstance(graph, Graph) and not graph.is_chain()
+    shares = list(positions or (CONNECTED if connected else SHARES))
     header, justify = ["Layer (type)", "Output Shape", "Param #"], ["<", "<", ">"]
     widest = WIDEST
+    if connected:
+        widest = WIDEST_CONNECTED
+        header.append("Connected to")
+        justify.append("<")
     if show_trainable:
         widest += TRAINABLE
         shares = [0.9 * share for share in shares] + [1.0]
@@ -40,7 +50,8 @@ def summary_text(
         raise ShapeError(f"positions has {len(shares)} numbers, and the table {len(header)} columns.{here()}")
     widths = column_widths(shares, line_length)
     layers = list(_within(model.layers, layer_range))
-    rows = [row for layer in layers for row in _rows(layer, expand_nested, show_trainable)]
+    connections = model.connections if connected else None
+    rows = [row for layer in layers for row in _rows(layer, expand_nested, show_trainable, connections)]
     lines = [f'Model: "{model.name}"', *table(header, rows, widths, justify), *_totals(model)]
     return "\n".join(lines) + "\n"
 
@@ -48,7 +59,9 @@ def summary_text(
 # ---------------------------------------------------------------- the rows
 
 
-def _rows(layer: Any, expand_nested: bool, show_trainable: bool, level: int = 0) -> Iterator[list[str]]:
+def _rows(
+    layer: Any, expand_nested: bool, show_trainable: bool, connections: Callable[[Any], str] | None, level: int = 0
+) -> Iterator[list[str]]:
     prefix = "   " * level + "└ " if level else ""
     built = layer.built or _makes_nothing(layer)
     row = [
@@ -56,12 +69,14 @@ def _rows(layer: Any, expand_nested: bool, show_trainable: bool, level: int = 0)
         describe_shape(output_shape(layer)),
         f"{layer.count_params():,}" if built else "0 (unbuilt)",
     ]
+    if connections is not None:
+        row.append(connections(layer))
     if show_trainable:
         row.append(("Y" if layer.trainable else "N") if built and layer.weights else "-")
     yield row
     if expand_nested:
         for inner in getattr(layer, "layers", ()):
-            yield from _rows(inner, expand_nested, show_trainable, level + 1)
+            yield from _rows(inner, expand_nested, show_trainable, connections, level + 1)
 
 
 def _makes_nothing(layer: Any) -> bool:
@@ -71,6 +86,8 @@ def _makes_nothing(layer: Any) -> bool:
 
 def output_shape(layer: Any) -> Any:
     """The shape of a layer's outputs, or None where it is not known: one's own layer may not be able to tell."""
+    if layer.calls:
+        return mapped(lambda one: one.shape, layer.calls[-1].outputs)
     try:
         return layer.output_shape
     except (AutogradError, NotImplementedError, TypeError, ValueError, LookupError):

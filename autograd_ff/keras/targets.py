@@ -1,14 +1,29 @@
-"""Targets that do not belong to a loss: found before it computes, and said with the way out."""
+"""Targets and last layers that do not belong to a loss: found before it computes, and said with the way out."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ..engine import here
+from ..engine import here, warn
 from ..errors import ShapeError
+from . import activations
+from .layers.dense import Dense
 from .losses import BinaryCrossentropy, CategoricalCrossentropy, SparseCategoricalCrossentropy
 
-__all__ = ["check_targets"]
+__all__ = ["check_last_layer", "check_targets"]
+
+
+def check_last_layer(layer: Any, loss: Any) -> None:
+    """Warn where a `Dense` layer without an activation goes into a loss that takes probabilities."""
+    if type(layer) is not Dense or layer.activation is not activations.linear or loss is None:
+        return
+    for name in ("softmax", "sigmoid"):
+        if loss.with_logits(name) is not None:
+            warn(
+                f"the last layer {layer.name!r} has no activation, and {loss.name} takes probabilities, so it clips what is "
+                f"below 0.\n  Give the layer activation={name!r}, or compile with "
+                f"loss=keras.losses.{type(loss).__name__}(from_logits=True)."
+            )
 
 
 def check_targets(loss: Any, targets: Any, outputs: Any) -> None:

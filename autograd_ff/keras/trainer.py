@@ -5,14 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ..engine import here, no_grad
+from ..engine import TensorCore, here, no_grad
 from ..errors import ModuleError
 from ..training import Trainer
 from ..training.batches import Batch
 from . import activations
 from .targets import check_targets
 
-__all__ = ["KerasTrainer"]
+__all__ = ["KerasTrainer", "several_outputs"]
+
+
+def several_outputs(name: str) -> str:
+    """What to do with a model of several outputs, which `fit` does not train."""
+    return (
+        f"{name!r} has several outputs, and a loss is of one: what has several computes and predicts, and is not trained by "
+        f"fit.{here()}\n  Train a model of one output with the same layers: keras.Model(inputs, one). Or join the outputs by "
+        "keras.layers.Concatenate, and take them apart in the loss; or define train_step of autograd_ff.training.Trainer."
+    )
 
 
 class KerasTrainer(Trainer):
@@ -56,6 +65,8 @@ class KerasTrainer(Trainer):
         if loss is not None:
             if targets is None:
                 raise ModuleError(f"the loss {loss.name!r} compares with targets, and there are none: give y.{here()}")
+            if not isinstance(outputs, TensorCore):
+                raise ModuleError(several_outputs(self.model.name))
             check_targets(self.loss, targets, outputs)
             total = loss(targets, scored, weights)
             if self._scale != 1.0:

@@ -184,12 +184,12 @@ def _whole(name: str, value: Any) -> int:
     return value
 
 
-def _cosine(start: float, end: float, part: float) -> float:
+def cosine_between(start: float, end: float, part: float) -> float:
     """From ``start`` to ``end`` along half a cosine, ``part`` of the way."""
     return end + (start - end) / 2.0 * (math.cos(math.pi * part) + 1)
 
 
-def _line(start: float, end: float, part: float) -> float:
+def line_between(start: float, end: float, part: float) -> float:
     return (end - start) * part + start
 
 
@@ -405,7 +405,7 @@ class LinearLR(LRScheduler):
 
     def _closed_form(self) -> list[float]:
         part = min(self.total_iters, self.last_epoch) / self.total_iters
-        return [base_lr * _line(self.start_factor, self.end_factor, part) for base_lr in self.base_lrs]
+        return [base_lr * line_between(self.start_factor, self.end_factor, part) for base_lr in self.base_lrs]
 
 
 class ExponentialLR(LRScheduler):
@@ -656,7 +656,7 @@ class OneCycleLR(LRScheduler):
             start = phase["end_step"]
         length = phase["end_step"] - start
         part = (step - start) / length if length else 1.0
-        anneal = _cosine if self._anneal_func_type == "cos" else _line
+        anneal = cosine_between if self._anneal_func_type == "cos" else line_between
         rates = []
         for group in self.optimizer.param_groups:
             rates.append(anneal(group[phase["start_lr"]], group[phase["end_lr"]], part))

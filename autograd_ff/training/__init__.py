@@ -7,21 +7,20 @@ Read in this order:
 - the loop: `trainer` (what a step is, and what can be asked for), `batches` (from data to batches), `passes` (one pass over
   them after another), `fitting` (the loop itself), `running` and `history` (what is logged), `interrupt` (Ctrl-C);
 - who looks on: `callback` and `callbacks/`; what is measured: `metrics/`;
-- before the first epoch: `checks` with `checking/`, `range_test`; where it breaks: `nonfinite`; and what is known of losses:
+- before the first epoch: `checks/`, `range_test`; where it breaks: `nonfinite`; and what is known of losses:
   `loss_kind`;
 - going back: `holdings` (what a trainer holds), `randomness`, `snapshot` (around steps), `untouched` (around a look);
-- one trainer complete with its network, data and schedule, that of the command line: `classification` and `settings`.
+- one trainer complete with its network, data and schedule, that of the command line: `classification`.
 """
 
 from . import callbacks, metrics
 from .callback import Callback
 from .callbacks import *  # noqa: F403
 from .checks import Finding
-from .classification import Classification, evaluate, feedforward
+from .classification import Classification, Settings, evaluate, feedforward
 from .history import History
 from .interrupt import Interruption
 from .range_test import RangeTest, learning_rate_range_test
-from .settings import Settings
 from .trainer import Trainer
 
 __all__ = [

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..data import DataLoader, IterableDataset, Subset, TensorDataset
-from ..engine import TensorCore, get_default_dtype, here, warn, wrap
+from ..data import DataLoader, IterableDataset, TensorDataset
+from ..engine import TensorCore, get_default_dtype, here, wrap
 from ..errors import DtypeError, ShapeError
 from .randomness import Randomness, generators_in
 
-__all__ = ["Batch", "Batches", "batches_of", "split_off"]
-
-SPLITS = ("last", "shuffled", "stratified")
+__all__ = [
+    "Batch",
+    "Batches",
+    "batches_of",
+    "holds_arrays",
+    "is_dataset",
+    "is_numbers",
+    "leaves",
+    "parts_of",
+    "rebuilt",
+]
 
 
 class Batch(NamedTuple):
@@ -114,6 +121,7 @@ def batches_of(
     batch_size: int | None = None,
     otherwise: int | None = None,
     shuffle: bool = False,
+    drop_last: bool = False,
     inputs_only: bool = False,
 ) -> Batches:
     """The batches of what a user gave.
@@ -124,16 +132,17 @@ def batches_of(
         targets, weights: where they are not part of ``data``.
         batch_size: samples in a batch; of what comes in batches already it cannot be given.
         otherwise: samples in a batch where none is given, instead of 32.
-        shuffle: draw a new order each epoch.
+        shuffle, drop_last: of arrays and Datasets, as a DataLoader has them.
         inputs_only: a tuple holds several inputs, and no targets.
     """
     if isinstance(data, Batches):
         return data
     if targets is None and not inputs_only:
-        data, targets, weights = _parts(data, weights)
+        data, targets, weights = parts_of(data, weights)
     size = next((one for one in (batch_size, otherwise) if one is not None), 32)
-    if _holds_arrays(data):
-        return _of_arrays(data, targets, weights, size, shuffle)
+    loading: dict[str, Any] = {"batch_size": size, "shuffle": shuffle, "drop_last": drop_last}
+    if holds_arrays(data):
+        return _of_arrays(data, targets, weights, loading)
     for name, given in (("targets", targets), ("sample_weight", weights)):
         if given is not None:
             raise DtypeError(f"{type(data).__name__} brings its own targets and weights; leave {name} away.{here()}")
@@ -141,8 +150,8 @@ def batches_of(
         _comes_in_batches(data, batch_size)
         streams = isinstance(data.dataset, IterableDataset)
         return Batches(lambda: data, _length(data), generators=generators_in(data), streams=streams)
-    if _is_dataset(data):
-        loader = DataLoader(data, size, shuffle=shuffle)
+    if is_dataset(data):
+        loader = DataLoader(data, **loading)
         return Batches(lambda: loader, len(loader), generators=generators_in(data))
     if hasattr(data, "__iter__"):
         _comes_in_batches(data, batch_size)
@@ -158,17 +167,15 @@ def batches_of(
     )
 
 
-def _parts(data: Any, weights: Any) -> tuple[Any, Any, Any]:
+def parts_of(data: Any, weights: Any) -> tuple[Any, Any, Any]:
     """``(inputs, targets)`` or ``(inputs, targets, weights)`` taken apart; a list of batches is none of these."""
     if (
         isinstance(data, (tuple, list))
         and 2 <= len(data) <= 3
-        and not _is_numbers(data)
-        and all(map(_holds_arrays, data))
+        and not is_numbers(data)
+        and all(map(holds_arrays, data))
     ):
-        batches = isinstance(data, list) and all(
-            isinstance(one, (tuple, list)) and not _is_numbers(one) for one in data
-        )
+        batches = isinstance(data, list) and all(isinstance(one, (tuple, list)) and not is_numbers(one) for one in data)
         if not batches:
             inputs, targets, *rest = data
             return inputs, targets, rest[0] if rest else weights
@@ -190,7 +197,7 @@ def _length(data: Any) -> int | None:
         return None
 
 
-def _is_dataset(data: Any) -> bool:
+def is_dataset(data: Any) -> bool:
     """Whether it gives samples by their number; what Python itself has of that kind holds batches."""
     collection = isinstance(data, (DataLoader, list, tuple, str, Mapping))
     return not collection and hasattr(data, "__getitem__") and hasattr(data, "__len__")
@@ -200,16 +207,16 @@ def _is_array(value: Any) -> bool:
     return isinstance(value, (TensorCore, np.ndarray))
 
 
-def _holds_arrays(value: Any) -> bool:
+def holds_arrays(value: Any) -> bool:
     """Whether it is an array, or a tuple, list or dict of them, or numbers in lists."""
     if isinstance(value, Mapping):
         return bool(value) and all(map(_is_array, value.values()))
     if isinstance(value, (tuple, list)):
-        return bool(value) and (all(map(_is_array, value)) or _is_numbers(value))
+        return bool(value) and (all(map(_is_array, value)) or is_numbers(value))
     return _is_array(value) or hasattr(value, "to_numpy")
 
 
-def _is_numbers(value: Any) -> bool:
+def is_numbers(value: Any) -> bool:
     first = value
     while isinstance(first, (list, tuple)) and first:
         first = first[0]
@@ -222,7 +229,7 @@ def as_tensor(value: Any, what: str) -> Any:
         return value
     if hasattr(value, "to_numpy"):  # a DataFrame or a Series
         value = value.to_numpy()
-    if isinstance(value, (list, tuple)) and _is_numbers(value):
+    if isinstance(value, (list, tuple)) and is_numbers(value):
         try:
             value = np.asarray(value)
         except ValueError as error:
@@ -263,8 +270,8 @@ def rebuilt(inputs: Any, arrays: Sequence[Any]) -> Any:
     return tuple(arrays) if isinstance(inputs, (tuple, list)) else arrays[0]
 
 
-def _of_arrays(inputs: Any, targets: Any, weights: Any, batch_size: int, shuffle: bool) -> Batches:
-    if isinstance(inputs, (tuple, list)) and _is_numbers(inputs):
+def _of_arrays(inputs: Any, targets: Any, weights: Any, loading: Mapping[str, Any]) -> Batches:
+    if isinstance(inputs, (tuple, list)) and is_numbers(inputs):
         inputs = np.asarray(inputs)
     columns = [as_tensor(array, "inputs") for array in leaves(inputs)]
     several = len(columns)
@@ -279,7 +286,7 @@ def _of_arrays(inputs: Any, targets: Any, weights: Any, batch_size: int, shuffle
         raise ShapeError(f"inputs, targets and weights need the same number of samples, got {shown}.{here()}")
     if not lengths[0]:
         raise ShapeError(f"there are no samples: the inputs have shape {tuple(columns[0].shape)}.{here()}")
-    loader = DataLoader(TensorDataset(*columns), batch_size, shuffle=shuffle)
+    loader = DataLoader(TensorDataset(*columns), **loading)
 
     def unpack(batch: list[Any]) -> Batch:
         rest = batch[several:]
@@ -313,122 +320,6 @@ def unpacked(batch: Any) -> Batch:
 def _tensors(value: Any) -> Any:
     if value is None or isinstance(value, TensorCore):
         return value
-    if isinstance(value, (tuple, list, Mapping)) and not _is_numbers(value):
+    if isinstance(value, (tuple, list, Mapping)) and not is_numbers(value):
         return rebuilt(value, [_tensors(one) for one in leaves(value)])
     return as_tensor(np.asarray(value) if not hasattr(value, "to_numpy") else value, "a batch")
-
-
-# ---------------------------------------------------------------- holding samples back for validation
-
-
-def split_off(
-    data: Any, targets: Any, weights: Any, fraction: float, how: str = "last", seed: int = 0
-) -> tuple[tuple[Any, Any, Any], tuple[Any, Any, Any]]:
-    """Training and validation parts of arrays or of a Dataset, each as (data, targets, weights).
-
-    Args:
-        fraction: of the samples that are held back, between 0 and 1.
-        how: ``"last"``, the last rows as they stand; ``"shuffled"``, at random; ``"stratified"``, at random with the same
-            share of each class on both sides.
-        seed: of the random choice, which the default generator has no part in.
-
-    A class that is missing on one side is warned of.
-    """
-    if not isinstance(fraction, (int, float, np.number)) or not 0 < fraction < 1:
-        raise ShapeError(f"validation_split is a fraction of the samples between 0 and 1, got {fraction!r}.{here()}")
-    if how not in SPLITS:
-        raise ShapeError(f"split is one of {', '.join(map(repr, SPLITS))}, not {how!r}.{here()}")
-    if targets is None:
-        data, targets, weights = _parts(data, weights)
-    data, targets, weights = (_array_of_numbers(one) for one in (data, targets, weights))
-    arrays = _holds_arrays(data)
-    if not arrays and not _is_dataset(data):
-        raise DtypeError(
-            f"validation_split divides arrays and Datasets, not {type(data).__name__}.{here()}\n"
-            "  Split the dataset with autograd_ff.data.random_split, and give validation_data."
-        )
-    length = len(next(iter(leaves(data)))) if arrays else len(data)
-    held = length - math.floor(length * (1 - fraction))  # as Keras rounds
-    if not 0 < held < length:
-        raise ShapeError(
-            f"validation_split={fraction} of {length} samples leaves {length - held} to train on and {held} to validate "
-            f"on.{here()}"
-        )
-    classes = _classes(data, targets)
-    order = _order(length, held, how, classes, np.random.default_rng(seed))
-    _warn_of_missing_classes(classes, order, held, how)
-    parts = []
-    for chosen in (order[: length - held], order[length - held :]):
-        if arrays:
-            parts.append(
-                tuple(None if one is None else rebuilt(one, [_rows(a, chosen) for a in leaves(one)])
-                      for one in (data, targets, weights))
-            )  # fmt: skip
-        else:
-            parts.append((Subset(data, chosen), None, None))
-    return parts[0], parts[1]  # type: ignore[return-value]
-
-
-def _array_of_numbers(value: Any) -> Any:
-    return as_tensor(value, "lists") if isinstance(value, (list, tuple)) and _is_numbers(value) else value
-
-
-def _rows(array: Any, chosen: np.ndarray) -> Any:
-    if hasattr(array, "to_numpy"):
-        array = array.to_numpy()
-    contiguous = len(chosen) and (np.diff(chosen) == 1).all()
-    rows = slice(int(chosen[0]), int(chosen[-1]) + 1) if contiguous else chosen
-    return wrap(array.array[rows]) if isinstance(array, TensorCore) else np.asarray(array)[rows]
-
-
-def _classes(data: Any, targets: Any) -> np.ndarray | None:
-    """The class of each sample where the targets are whole numbers in one column; else None."""
-    if targets is None:
-        targets = getattr(data, "targets", None)
-        if targets is None and isinstance(data, TensorDataset) and len(data.tensors) > 1:
-            targets = data.tensors[1]
-    if targets is None or isinstance(targets, Mapping):
-        return None
-    array = targets.array if isinstance(targets, TensorCore) else np.asarray(targets)
-    array = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
-    return array if array.ndim == 1 and array.dtype.kind in "biu" else None
-
-
-def _order(length: int, held: int, how: str, classes: np.ndarray | None, generator: np.random.Generator) -> np.ndarray:
-    """All positions, those to be held back at the end."""
-    if how == "last":
-        return np.arange(length)
-    if how == "shuffled":
-        return generator.permutation(length)
-    if classes is None:
-        raise DtypeError(
-            f"split='stratified' needs targets that are classes: whole numbers, one for each sample.{here()}"
-        )
-    # Within each class at random; then each sample by its rank in its class, so that any end holds all classes alike.
-    shuffled = generator.permutation(length)
-    _, members, counts = np.unique(classes[shuffled], return_inverse=True, return_counts=True)
-    by_class = np.argsort(members, kind="stable")
-    rank = np.empty(length)
-    rank[by_class] = np.concatenate([(np.arange(count) + 0.5) / count for count in counts])
-    order = shuffled[np.argsort(rank, kind="stable")]
-    ordered: np.ndarray = np.concatenate([np.sort(order[: length - held]), np.sort(order[length - held :])])
-    return ordered
-
-
-def _warn_of_missing_classes(classes: np.ndarray | None, order: np.ndarray, held: int, how: str) -> None:
-    if classes is None:
-        return
-    training, validation = np.unique(classes[order[:-held]]), np.unique(classes[order[-held:]])
-    if len(training) + len(validation) > 2 * max(20, len(classes) // 10):
-        return  # numbers rather than classes
-    for side, other, name in ((training, validation, "training"), (validation, training, "validation")):
-        missing = np.setdiff1d(other, side)
-        if len(missing):
-            shown = ", ".join(map(str, missing[:8].tolist())) + (", …" if len(missing) > 8 else "")
-            out = "split='stratified'" if how != "last" else "split='shuffled' or split='stratified'"
-            warn(
-                f"validation_split leaves no sample of class {shown} in the {name} part, which holds the "
-                f"{'last' if name == 'validation' else 'first'} rows as they stand; choose {out}."
-                if how == "last"
-                else f"validation_split leaves no sample of class {shown} in the {name} part; choose {out}."
-            )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping
 from contextlib import ExitStack, nullcontext
 from itertools import islice
@@ -12,11 +13,12 @@ import numpy as np
 from ..compiler import CompiledStep
 from ..compiler import compile as compile_step
 from ..engine import TensorCore, get_default_dtype, here, warn, wrap
-from ..errors import CaptureError, DtypeError, NonFiniteError, StateDictError
+from ..errors import AutogradError, CaptureError, DtypeError, NonFiniteError, StateDictError
 from ..functions.random import default_generator
 from ..serialization import check_writable
 from .batches import Batch, Batches
 from .callback import Callback, Callbacks
+from .callbacks.surroundings import announce
 from .interrupt import Interruption
 from .passes import Passes
 from .running import RunningLogs, RunningMeans, logs_of
@@ -27,6 +29,13 @@ if TYPE_CHECKING:
 
 __all__ = ["INTERRUPTED", "WHOLE", "Fitting", "NotFinite", "Part"]
 
+# Attributes of a trainer that no step depends on, or that it is told of otherwise.
+OF_THE_LOOP = {
+    "_fitting", "_proportions", "batch", "batches", "called", "epoch", "epochs", "has_validation", "history", "metrics", "part",
+    "stop_reason", "verbose",
+}  # fmt: skip
+LONG = 3.0  # seconds; what takes longer is told of
+CHANGES = 16  # of the others, after which compiling anew each time is no gain
 INTERRUPTED = "interrupted.safetensors"  # where a training without a checkpoint of its own is left by Ctrl-C
 
 
@@ -84,6 +93,8 @@ class Fitting:
         # Compiled steps by (first, last, which of a batch's fields there are): calls with Tensors alone replay fastest.
         self._compiled: dict[Any, CompiledStep] = {}
         self._captured: set[Any] = set()
+        self._course: dict[str, Any] | None = None  # the trainer's attributes when a step was last recorded
+        self._changes = 0
         self._completed: Any = None
         self._buffers = KeptBuffers(trainer.model)
 
@@ -186,7 +197,7 @@ class Fitting:
                 f"written to {path}: {error}.\n  trainer.save(path) writes it elsewhere."
             )
         return KeyboardInterrupt(
-            f"the training stopped after epoch {trainer.epoch} and {trainer.batch} batches; its state is in {path}.\n"
+            f"the training stopped in epoch {trainer.epoch + 1}, after {trainer.batch} batches; its state is in {path}.\n"
             f"  The same fit(…, resume={str(path)!r}) goes on from there."
         )
 
@@ -239,14 +250,40 @@ class Fitting:
         """The trainer's step; what nobody looks at is not returned."""
         trainer = self.trainer
         trainer.part = Part(first, last, share)
+        trainer.called = set()
         result = trainer.train_step(inputs, targets, weights)
+        self._check_use()
         if isinstance(result, Mapping):
             result = {name: value for name, value in result.items() if name != "outputs" or trainer.metrics}
         self._completed = result
         return result
 
+    def _check_use(self) -> None:
+        """What a train_step of the user's own must make use of, where `fit` was asked for what depends on it."""
+        needs = {"accumulate": self.accumulate > 1, "clip": self.trainer.clip is not None}
+        missing = {"backward", "update"} - self.trainer.called
+        asked = [name for name, wanted in needs.items() if wanted]
+        if asked and missing:
+            raise AutogradError(
+                f"{' and '.join(asked)} cannot work: {type(self.trainer).__name__}.train_step calls "
+                f"{' and '.join(f'self.{name}()' for name in sorted(missing))} nowhere.{here()}\n"
+                "  Let it call self.backward(loss) and self.update() where it calls loss.backward() and optimizer.step()."
+            )
+
     def _replayed(self, first: bool, last: bool, fields: tuple[Any, ...], size: int) -> Any:
         """The step, compiled; as usual from the moment on that it cannot be."""
+        changed = self._changed_attribute()
+        if changed is not None:  # by a callback, say; a plan has what the trainer's attributes were
+            self._compiled.clear()
+            self._captured.clear()
+            self._changes += 1
+            if self._changes > CHANGES:
+                warn(
+                    f"the training goes on without compiling its step: the trainer's attribute {changed!r} was changed "
+                    f"{self._changes} times.\n  A number that changes is a Tensor, written in place."
+                )
+                self.compile = None
+                return self._step(first, last, *fields)
         there = tuple(field is not None for field in fields)
         given = [field for field in fields if field is not None]
         compiled = self._compiled.get((first, last, there))
@@ -262,8 +299,10 @@ class Fitting:
         # The first calls are recorded, and a step may be refused before or after it is done.
         before = Snapshot(self.trainer)
         self._completed = None
+        began = time.perf_counter()
         try:
             result = compiled(*given)
+            self._course = self._attributes()
         except CaptureError as error:
             warn(f"the training goes on without compiling its step: {error}")
             self.compile = None
@@ -273,7 +312,20 @@ class Fitting:
             return self._step(first, last, *fields)
         if self._completed is None:  # it was replayed
             self._captured.add((compiled, size))
+        elif self.trainer.verbose and (took := time.perf_counter() - began) > LONG:
+            announce(f"Compiling the step took {took:.0f} s; its loops are kept on disk for the next time.")
         return result
+
+    def _attributes(self) -> dict[str, Any]:
+        """What the trainer is made of, apart from what the loop itself changes."""
+        return {name: value for name, value in vars(self.trainer).items() if name not in OF_THE_LOOP}
+
+    def _changed_attribute(self) -> str | None:
+        """The name of an attribute of the trainer that is another one than when the last step was recorded."""
+        now, then = self._attributes(), self._course
+        if then is None:
+            return None
+        return next((name for name in now.keys() | then.keys() if now.get(name) is not then.get(name)), None)
 
     def _not_finite(self, batch: Batch, what: str, random: Any) -> NonFiniteError:
         """The error that names batch and operation; model and generator are put back to before the step."""
@@ -294,13 +346,19 @@ class Fitting:
 
     def state_dict(self) -> dict[str, Any]:
         return {
-            "position": self.passes.state_dict(),
+            "position": {**self.passes.state_dict(), "batches": self.trainer.batches},
             "means": {name: list(entry) for name, entry in self.means.sums.items()},
             "metrics": [metric.state_dict() for metric in self.trainer.metrics],
             "callbacks": [[type(one).__name__, one.state_dict()] for one in self.callbacks],
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        batches, kept = self.trainer.batches, state["position"]["batches"]
+        if state["batch"] and batches != kept:
+            raise StateDictError(
+                f"the training to resume stands in an epoch of {kept} batches, and the data given have {batches}.{here()}\n"
+                "  Give the same data and batch_size; other data can follow after a whole epoch."
+            )
         self.passes.load_state_dict(state["position"])
         self.means.sums = {name: list(entry) for name, entry in state["means"].items()}
         if len(self.trainer.metrics) != len(state["metrics"]):

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from ..nn import Module
+from ..optim import Optimizer
+from ..optim.lr_scheduler import LRScheduler
 
-__all__ = ["modules_of", "optimized", "optimizers_of"]
+__all__ = ["modules_of", "optimized", "optimizers_of", "stateful"]
 
 
 def modules_of(trainer: Any) -> list[Module]:
@@ -16,6 +18,12 @@ def modules_of(trainer: Any) -> list[Module]:
         if isinstance(value, Module):
             found.update((id(part), part) for part in value.modules())
     return list(found.values())
+
+
+def stateful(trainer: Any) -> dict[str, Any]:
+    """The modules, optimizers and schedulers of a trainer, by the attribute that holds each."""
+    kinds = (Module, Optimizer, LRScheduler)
+    return {name: value for name, value in vars(trainer).items() if isinstance(value, kinds)}
 
 
 def optimizers_of(trainer: Any) -> list[Any]:

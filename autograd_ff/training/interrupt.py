@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
+import time
 from types import FrameType, TracebackType
 from typing import Any
 
+TOGETHER = 1.0  # seconds
+
 
 class Interruption:
-    """While the ``with`` block runs, the first Ctrl-C only sets ``requested``; a second one interrupts as usual.
+    """While the ``with`` block runs, the first Ctrl-C only sets ``requested``, and says so; a later one interrupts as usual.
+
+    Keys are easily pressed twice: what comes within a second belongs to the first.
 
     The loop looks at ``requested`` after each step, so that what it saves then is never half a step. Outside the main
     thread, where Python delivers no signals, it does nothing.
@@ -21,6 +27,7 @@ class Interruption:
 
     def __init__(self) -> None:
         self.requested = False
+        self._since = 0.0
         self._previous: Any = None
 
     def __enter__(self) -> Interruption:
@@ -30,9 +37,16 @@ class Interruption:
         return self
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.requested:
+        now = time.monotonic()
+        if self.requested and now - self._since > TOGETHER:
             raise KeyboardInterrupt
-        self.requested = True
+        if not self.requested:
+            self.requested, self._since = True, now
+            # Past the buffer, in the middle of whose writing the signal may have come.
+            os.write(
+                2,
+                b"\nCtrl-C: the training stops after this step, and keeps its state; Ctrl-C again stops it at once.\n",
+            )
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -11,9 +11,9 @@ import numpy as np
 from ..autograd import detect_anomaly, grad
 from ..errors import AnomalyError
 from ..functions import Tensor
-from .checking.gradients import in_float64
-from .checking.inputs import named, spoiled
-from .checking.parameters import named_parameters
+from .checks.gradients import in_float64
+from .checks.inputs import named, spoiled
+from .checks.parameters import named_parameters
 from .randomness import RandomState
 from .untouched import untouched
 
@@ -27,10 +27,10 @@ _FILLING = {
 }  # fmt: skip
 
 _ADVICE = (
-    (r"log|log2|log10|log1p|xlogy", "log of 0, or of a number below: clamp_min(1e-8) before it. For log(softmax(x)) use "
+    (r"log|log2|log10|log1p|xlogy", "log of 0, or of a number below: clamp(min=1e-8) before it. For log(softmax(x)) use "
      "log_softmax or cross_entropy, for log(sigmoid(x)) binary_cross_entropy_with_logits."),
     (r"exp|exp2|expm1|sinh|cosh|power|square", "The result is too large for float32: for log(sum(exp(x))) use logsumexp, and "
-     "softmax for a ratio of exponentials; else bound what goes into it (clamp_max)."),
+     "softmax for a ratio of exponentials; else bound what goes into it (clamp(max=80))."),
     (r"divide|reciprocal", "Division by 0: add a small number to the denominator (x / (y + 1e-8))."),
     (r"sqrt|norm|vector_norm|hypot|std", "The derivative of a square root is infinite at 0: add a small number under it "
      "((x + 1e-12).sqrt())."),

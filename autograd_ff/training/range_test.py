@@ -44,6 +44,11 @@ class RangeTest:
     suggestion: float | None
     exploded: bool
 
+    def __repr__(self) -> str:
+        found = "none" if self.suggestion is None else f"{self.suggestion:.3g}"
+        rates = f"{self.rates[0]:.3g} to {self.rates[-1]:.3g}" if self.rates else "none"
+        return f"RangeTest(suggestion {found}; {len(self.rates)} rates, {rates}{', exploded' * self.exploded})"
+
     def plot(self, path: str | os.PathLike[str] | None = None, title: str = "learning rate range test") -> Any:
         """The loss over the learning rate as a matplotlib figure; also written to ``path`` where one is given.
 

@@ -13,22 +13,24 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import TensorCore, condition, here, no_grad, wrap
+from ..engine import TensorCore, condition, depend, here, no_grad, wrap
 from ..errors import AutogradError, DtypeError, FileFormatError, OptimizerError, ShapeError
 from ..functions import Tensor
 from ..nn import Module
 from ..nn.utils import clip_grad_norm_
 from ..serialization import load, save
-from .batches import Batch, Batches, batches_of, leaves, rebuilt, split_off
+from .batches import Batch, Batches, batches_of, leaves, rebuilt
 from .callback import Callback, Callbacks
 from .callbacks import ProgressBar
 from .counts import check_counts
 from .fitting import WHOLE, Fitting, NotFinite
 from .history import History
+from .holdings import stateful
 from .loss_kind import unreduced
 from .metrics import resolve
 from .running import RunningLogs, RunningMeans, logs_of
 from .snapshot import Snapshot, put_modes
+from .splitting import split_off
 
 __all__ = ["Trainer"]
 
@@ -53,7 +55,22 @@ class Trainer:
         optimizer.step()
 
     A subclass may override `compute_loss` (what to descend), `train_step` (all that a step does, with several optimizers,
-    say) and `test_step`.
+    say) and `test_step`. With ``self.backward(loss)`` and ``self.update()`` in place of ``loss.backward()`` and
+    ``optimizer.step()``, clipping, accumulating and the look for NaN go on working::
+
+        class Consistent(Trainer):
+            def compute_loss(self, inputs, targets, weights=None):
+                outputs = self.model(inputs)
+                shifted = self.model(inputs + 0.1 * af.randn_like(inputs))
+                return self.loss(outputs, targets) + F.mse_loss(shifted, outputs), outputs
+
+        class Twice(Trainer):
+            def train_step(self, inputs, targets, weights=None):
+                for _ in range(2):
+                    loss, outputs = self.compute_loss(inputs, targets, weights)
+                    self.backward(loss)
+                    self.update()
+                return {"loss": loss, "outputs": outputs}
 
     Attributes:
         epoch, batch: where the training stands: epochs completed, and batches completed of the present one.
@@ -113,6 +130,7 @@ class Trainer:
         self.clip: float | None = None
         self.check_finite = True
         self.part = WHOLE
+        self.called: set[str] = set()  # which of `backward` and `update` a step made use of
         self._proportions: list[float] = []  # of the groups' learning rates
         self._fitting: Fitting | None = None
 
@@ -143,15 +161,24 @@ class Trainer:
         Returns:
             Numbers to log under their names, ``"loss"`` among them; and under ``"outputs"`` what the metrics look at.
         """
-        loss, outputs = self.compute_loss(inputs, targets, weights)
+        loss, outputs = self._computed(inputs, targets, weights)
         self.backward(loss)
         self.update()
         return {"loss": loss, "outputs": outputs}
 
     def test_step(self, inputs: Any, targets: Any, weights: Any = None) -> Mapping[str, Any]:
         """As `train_step`, for a batch that nothing is learnt from."""
-        loss, outputs = self.compute_loss(inputs, targets, weights)
+        loss, outputs = self._computed(inputs, targets, weights)
         return {"loss": loss, "outputs": outputs}
+
+    def _computed(self, inputs: Any, targets: Any, weights: Any) -> tuple[Any, Any]:
+        computed = self.compute_loss(inputs, targets, weights)
+        if not isinstance(computed, tuple) or len(computed) != 2:
+            raise DtypeError(
+                f"compute_loss returns (loss, outputs), and {type(self).__name__}'s returned "
+                f"{type(computed).__name__}.{here()}\n  The outputs are what the metrics look at."
+            )
+        return computed
 
     def backward(self, loss: Any) -> None:
         """The gradients of a loss, after a look whether it is finite; of a part of a larger batch, added to the others'."""
@@ -160,6 +187,7 @@ class Trainer:
                 f"the loss is a Tensor of one number, got {loss!r}.{here()}\n"
                 "  What item(), float() or numpy() gives has no gradient."
             )
+        self.called |= {"backward"}
         if self.check_finite:
             condition(_finite_loss, loss.array)
         if self.part.first:
@@ -171,6 +199,7 @@ class Trainer:
 
         While gradients are accumulated, the last batch of each group does it.
         """
+        self.called |= {"update"}
         if not self.part.last:
             return
         if self.clip is not None:
@@ -196,6 +225,7 @@ class Trainer:
 
     def _sample_losses(self, outputs: Any, targets: Any) -> Any:
         """The loss of each sample by itself."""
+        depend(_settings, self.loss)  # a compiled step sees the copy alone
         values, samples = unreduced(self.loss)(outputs, targets), leaves(outputs)[0].shape[0]
         if not values.shape or values.shape[0] != samples:
             raise ShapeError(
@@ -217,6 +247,7 @@ class Trainer:
         validation_split: float = 0.0,
         split: str = "last",
         shuffle: bool = True,
+        drop_last: bool = False,
         sample_weight: Any = None,
         class_weight: Mapping[Any, float] | None = None,
         callbacks: Iterable[Callback] | Callback | None = (),
@@ -249,6 +280,7 @@ class Trainer:
             split: which samples are held back: the ``"last"``, as they stand; ``"shuffled"``, at random; or
                 ``"stratified"``, at random with the same share of each class on both sides.
             shuffle: a new order of arrays and Datasets in each epoch, drawn from the default generator.
+            drop_last: leave out the last batch of arrays and Datasets where it would be smaller.
             sample_weight: what each sample counts in the loss and in the metrics.
             class_weight: what the samples of each class count, by its number.
             callbacks: who looks on and steers; see `Callback`.
@@ -307,7 +339,7 @@ class Trainer:
         elif validation_split:
             (data, targets, weights), held = split_off(data, targets, weights, validation_split, split)
             validation = batches_of(*held, batch_size=validation_batch_size, otherwise=batch_size)
-        training = batches_of(data, targets, weights, batch_size=batch_size, shuffle=shuffle)
+        training = batches_of(data, targets, weights, batch_size=batch_size, shuffle=shuffle, drop_last=drop_last)
         if metrics is not None:
             self.metrics = self._resolved(metrics)
         self.clip, self.check_finite = clip, check_finite
@@ -485,7 +517,11 @@ class Trainer:
     # ---------------------------------------------------------------- checkpoints
 
     def state_dict(self) -> dict[str, Any]:
-        """All that a training needs to go on as if nothing had happened."""
+        """All that a training needs to go on as if nothing had happened.
+
+        That is the state of every module, optimizer and scheduler that the trainer has as an attribute (those of a
+        subclass among them), of the random numbers, metrics and callbacks, the position and the history.
+        """
         if self._fitting is None:
             raise AutogradError(f"there is no training to keep the state of: call fit first.{here()}")
         if not self.part.last:
@@ -494,9 +530,7 @@ class Trainer:
                 "  Wait for its last batch: trainer.part.last tells."
             )
         return {
-            "model": self.model.state_dict(),
-            "loss": self.loss.state_dict() if isinstance(self.loss, Module) else {},
-            "optimizer": None if self.optimizer is None else self.optimizer.state_dict(),
+            **{name: held.state_dict() for name, held in stateful(self).items()},
             "epoch": self.epoch,
             "batch": self.batch,
             "history": self.history.state_dict(),
@@ -527,11 +561,8 @@ class Trainer:
             number = state[name]
             if isinstance(number, bool) or not isinstance(number, int) or number < 0:
                 raise FileFormatError(f"the state to resume has {name} {number!r}; it is a number from 0 on.{here()}")
-        self.model.load_state_dict(state["model"])
-        if isinstance(self.loss, Module):
-            self.loss.load_state_dict(state["loss"])
-        if self.optimizer is not None:
-            self.optimizer.load_state_dict(state["optimizer"])
+        for name, held in stateful(self).items():
+            held.load_state_dict(state[name])
         self.epoch, self.batch = state["epoch"], state["batch"]
         self.history.load_state_dict(state["history"])
         assert self._fitting is not None
@@ -571,6 +602,11 @@ def _finite_gradient(array: np.ndarray) -> bool:
     if not math.isfinite(np.dot(flat, flat)) and not np.isfinite(array).all():
         raise NotFinite("a gradient is not finite")
     return True
+
+
+def _settings(loss: Any) -> dict[str, Any]:
+    """The options of a loss module that are plain values."""
+    return {name: one for name, one in getattr(loss, "__dict__", {}).items() if isinstance(one, (int, float, str))}
 
 
 def _level(verbose: int | str) -> int:

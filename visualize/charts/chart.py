@@ -5,6 +5,7 @@ Figures are made without ``matplotlib.pyplot``: nothing opens a window, and a us
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -52,7 +53,16 @@ def new_figure(width: float, height: float, theme: Theme) -> Any:
         raise ImportError(f'{error}\n  Charts need matplotlib: pip install "autograd_ff[plot]"') from error
     background = "none" if theme.background == "transparent" else theme.background
     engine = ConstrainedLayoutEngine(w_pad=0.09, h_pad=0.09)  # inches around all axes
-    return Figure(figsize=(width, height), layout=engine, facecolor=background)
+
+    class Chart(Figure):  # type: ignore[misc, unused-ignore]
+        """A figure that a notebook shows by itself, without pyplot."""
+
+        def _repr_png_(self) -> bytes:
+            image = io.BytesIO()
+            self.savefig(image, format="png", dpi=DPI)
+            return image.getvalue()
+
+    return Chart(figsize=(width, height), layout=engine, facecolor=background)
 
 
 def finish(figure: Any, path: str | os.PathLike[str] | None, title: str, theme: Theme) -> Any:

@@ -16,6 +16,7 @@ from .style import LIGHT, Theme
 __all__ = ["to_dot"]
 
 _CAPTION = 84  # characters of a line of the caption
+_TITLE, _LINE = 40, 30  # a box's title of more characters reaches to where edges enter the box: so many in a line
 _WIDE = 1.2  # from this width on, an edge has a larger head
 _SPACE = "&#160;"  # an SVG reader drops plain spaces at the ends of differently set pieces of text
 _DEEPEST = 20  # steps of indentation
@@ -122,9 +123,14 @@ class _Writer:
         theme, indent = self.theme, "  " * min(depth + 1, _DEEPEST)
         fill, line = theme.box(depth, module.backward)
         style = "rounded,filled" if module.kind in ("module", "phase") else "rounded,filled,dashed"
+        lines = [self.looks.box_title(module)]
+        if len(lines[0]) > _TITLE:
+            lines = textwrap.wrap(lines[0], _LINE, break_long_words=False, break_on_hyphens=False)
+        end = '<BR ALIGN="LEFT"/>' if len(lines) > 1 else ""  # it aligns the line before it
+        title = "".join(html_text(line) + end for line in lines)
         yield f"{indent}subgraph cluster_m{module.id} {{"
         yield (
-            f'{indent}  id="m{module.id}"; class="{module.kind}"; label=<<B>{html_text(self.looks.box_title(module))}</B>>; '
+            f'{indent}  id="m{module.id}"; class="{module.kind}"; label=<<B>{title}</B>>; '
             f"tooltip={quoted(_module_tooltip(module))}; labeljust=l; labelloc=t; fontsize={theme.sizes['module']:g}; "
             f'fontcolor="{theme.note}"; style="{style}"; fillcolor="{fill}"; color="{line}"; margin=10; '
             f"peripheries=1;{' penwidth=2.2;' if module.count > 1 else ''}"

@@ -13,5 +13,6 @@ from .trained import run
 
 def draw(path: str) -> None:
     session, _ = run()
-    labels = {"train_accuracy": "training, during the epoch"}
+    during = "training, during the epoch"
+    labels = {"loss": during, "train_accuracy": during}
     visualize.plot_history(session.rows(), path, "MNIST", labels=labels)

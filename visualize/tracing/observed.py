@@ -26,7 +26,7 @@ from ..errors import PictureError, here
 from ..graph.view import Edge, GraphView
 from .gradients import with_ancestors
 from .names import caller_variables, flatten, modules_behind
-from .walk import put_back, trace_from
+from .walk import as_tensors, put_back, trace_from
 
 __all__ = ["Onlooker", "Run", "Watch", "is_finite", "leaves_of", "names_of"]
 
@@ -70,7 +70,8 @@ class Run:
                 "this needs the module or function itself with its inputs, to see it run, and not "
                 f"{what}.{here()}\n  Give (model, x, loss=lambda out: …), or a function that returns the loss."
             )
-        self.target, self.inputs, self.kwargs, self.loss = target, inputs, dict(kwargs or {}), loss
+        self.target, self.kwargs, self.loss = target, dict(kwargs or {}), loss
+        self.inputs = as_tensors(inputs) if isinstance(target, Module) else inputs
         self.result: Any = None
         self.view = GraphView()
         self.recorded_buffers: dict[str, Recorded] = {}  # what a run wrote into buffers with a graph

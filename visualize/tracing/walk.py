@@ -93,6 +93,7 @@ def trace_from(
         target = getattr(target, "function", target)
     if isinstance(target, NetworkModule):
         known.add_module(target)
+        inputs = as_tensors(inputs)
     if isinstance(names, NetworkModule):
         known.add_module(names)
     else:
@@ -115,6 +116,13 @@ def trace_from(
             "  Give the tensor alone; its path, where it is drawn, comes last."
         )
     return _trace_recorded(walk, target, backward)
+
+
+def as_tensors(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The inputs of a module, of which arrays are handed over as Tensors: its ``forward`` may call their methods."""
+    return tuple(
+        engine.wrap(one) if isinstance(one, np.ndarray) and one.dtype.kind in "biufc" else one for one in inputs
+    )
 
 
 def _trace_recorded(walk: Walk, target: Any, backward: bool | str) -> GraphView:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -113,7 +114,7 @@ class GaussianNoise(RandomTransform):
 
     def __init__(self, mean: float = 0.0, sigma: float = 0.1, clip: bool = True, *, generator: Any = None) -> None:
         super().__init__(generator)
-        if not sigma >= 0:
+        if not (isinstance(sigma, (int, float, np.number)) and 0 <= sigma < math.inf):
             raise ShapeError(f"sigma is a standard deviation, at least 0, got {sigma!r}{here()}")
         self.mean, self.sigma, self.clip = float(mean), float(sigma), bool(clip)
 

@@ -20,7 +20,7 @@ class _Mixing:
     """Each sample is mixed with the one before it in the batch, the first with the last."""
 
     def __init__(self, *, alpha: float = 1.0, num_classes: int | None = None, generator: Any = None) -> None:
-        if not (alpha > 0 and math.isfinite(alpha)):
+        if not (isinstance(alpha, (int, float, np.number)) and 0 < alpha < math.inf):
             raise ShapeError(f"alpha is a finite number above 0, got {alpha!r}{here()}")
         if num_classes is not None and (type(num_classes) is not int or num_classes < 1):
             raise ShapeError(f"num_classes is an integer from 1 up, got {num_classes!r}{here()}")

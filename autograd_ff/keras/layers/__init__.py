@@ -1,5 +1,8 @@
 """Keras's layers: thin ones over `autograd_ff.nn`, which make their weights when they see their first input."""
 
+from typing import Never
+
+from ..lookup import absent
 from .dense import ELU, Activation, Dense, LeakyReLU, PReLU, ReLU, Softmax
 from .embedding import Embedding
 from .input_layer import InputLayer
@@ -17,3 +20,7 @@ __all__ = [
     "LayerNormalization", "LeakyReLU", "Maximum", "Minimum", "Multiply", "PReLU", "Permute", "RMSNormalization", "ReLU",
     "Rescaling", "Reshape", "Softmax", "Subtract", "add", "concatenate", "deserialize", "get", "multiply", "serialize",
 ]  # fmt: skip
+
+
+def __getattr__(name: str) -> Never:
+    raise absent(__name__, name, __all__)

@@ -13,7 +13,10 @@ from .. import activations, initializers, regularizers
 from .layer import Layer
 from .weight import Weight
 
-__all__ = ["ELU", "Activation", "Dense", "LeakyReLU", "PReLU", "ReLU", "Softmax", "as_floating", "initialize"]
+__all__ = [
+    "ELU", "Activation", "Dense", "Elementwise", "LeakyReLU", "PReLU", "ReLU", "Softmax", "as_floating", "initialize",
+    "refuse_constraints",
+]  # fmt: skip
 
 
 def as_floating(inputs: Any, layer: Layer) -> Any:
@@ -179,7 +182,7 @@ class Activation(_Activated):
         return {**super().get_config(), "activation": activations.serialize(self.activation)}
 
 
-class _Elementwise(Layer):
+class Elementwise(Layer):
     """A layer whose output has the shape of its input."""
 
     def compute_output_shape(self, input_shape: Any) -> Any:
@@ -187,7 +190,7 @@ class _Elementwise(Layer):
         return input_shape
 
 
-class ReLU(_Elementwise):
+class ReLU(Elementwise):
     """max(x, 0) as a layer; the arguments are those of `keras.activations.relu`.
 
     >>> import autograd_ff as af
@@ -215,7 +218,7 @@ class ReLU(_Elementwise):
         return {**super().get_config(), **own}
 
 
-class LeakyReLU(_Elementwise):
+class LeakyReLU(Elementwise):
     """x where positive, else negative_slope · x. The slope of the layer is 0.3, that of the activation 0.2, as in Keras.
 
     >>> import autograd_ff as af
@@ -237,7 +240,7 @@ class LeakyReLU(_Elementwise):
         return {**super().get_config(), "negative_slope": self.negative_slope}
 
 
-class ELU(_Elementwise):
+class ELU(Elementwise):
     """x where positive, else alpha (exp(x) - 1).
 
     >>> import autograd_ff as af
@@ -257,7 +260,7 @@ class ELU(_Elementwise):
         return {**super().get_config(), "alpha": self.alpha}
 
 
-class PReLU(_Elementwise):
+class PReLU(Elementwise):
     """max(x, 0) + alpha · min(x, 0), where alpha, a number for each feature, is learned.
 
     Args:
@@ -306,7 +309,7 @@ class PReLU(_Elementwise):
         }
 
 
-class Softmax(_Elementwise):
+class Softmax(Elementwise):
     """exp(x_i) / Σ_j exp(x_j) along an axis.
 
     >>> import autograd_ff as af

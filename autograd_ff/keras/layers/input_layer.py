@@ -8,7 +8,7 @@ from typing import Any
 from ...engine import here
 from ...errors import ShapeError
 from .layer import Layer
-from .symbolic import KerasTensor, as_shape
+from .symbolic import Call, as_shape
 
 __all__ = ["InputLayer"]
 
@@ -49,7 +49,7 @@ class InputLayer(Layer):
         own = self.__dict__
         own["batch_shape"] = own["declared_shape"] = own["_input_shape"] = whole
         own["built"] = True
-        own["output"] = KerasTensor(whole, self.dtype, self.name, layer=self)
+        own["output"] = Call(self, (), {}, whole, self.name).outputs
 
     def call(self, inputs: Any) -> Any:
         return inputs

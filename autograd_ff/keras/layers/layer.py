@@ -16,10 +16,10 @@ from ...nn import Buffer, Module, ModuleDict, ModuleList, Parameter
 from .. import initializers, regularizers
 from ..activations import as_tensor
 from ..naming import automatic_name
-from .symbolic import KerasTensor, as_shape
+from .symbolic import Call, KerasTensor, as_shape, flat, is_shape, is_symbolic, mapped
 from .weight import Weight
 
-__all__ = ["Layer"]
+__all__ = ["Layer", "as_tensors", "is_plain", "shape_of"]
 
 _Build = TypeVar("_Build", bound=Callable[..., Any])
 
@@ -56,6 +56,8 @@ class Layer(Module):
     Attributes:
         name: see above.
         built: whether the weights exist.
+        calls: the `Call` s of this layer while models were put together.
+        input, output: what it was given, and gave, at the first of these.
 
     >>> import autograd_ff as af
     >>> from autograd_ff.keras import layers
@@ -87,8 +89,9 @@ class Layer(Module):
         return self
 
     def __getstate__(self) -> dict[str, Any]:
-        """What a copy takes over: all but the penalties of the last call, which belong to its graph."""
-        return {**self.__dict__, "_call_losses": []}
+        """What a copy takes over: all but the penalties of the last call, which belong to its graph, and the models that
+        were put together with this layer."""
+        return {**self.__dict__, "_call_losses": [], "calls": []}
 
     def __init__(
         self,
@@ -115,6 +118,7 @@ class Layer(Module):
         own["_trainable"] = bool(trainable)
         own["_weights"] = []
         own["_call_losses"] = []
+        own["calls"] = []
         own["_input_shape"] = None
         own["dtype"] = (get_default_dtype() if dtype is None else as_dtype(dtype)).name
         own["activity_regularizer"] = regularizers.get(activity_regularizer)
@@ -214,13 +218,13 @@ class Layer(Module):
             training: the mode of this call; that of the layer (`train`, `eval`) if None.
             kwargs: further arguments of `call`.
         """
-        for one in args:
-            if one.__class__ is KerasTensor or (isinstance(one, (list, tuple)) and _is_symbolic(one)):
-                return self._symbolically(args)
+        for one in (*args, *kwargs.values()) if kwargs else args:
+            if one.__class__ is KerasTensor or (isinstance(one, (list, tuple, dict)) and is_symbolic(one)):
+                return self.connect(args, kwargs if training is None else {**kwargs, "training": training})
         if args and not isinstance(args[0], TensorCore):
-            args = (_as_tensors(args[0]), *args[1:])
+            args = (as_tensors(args[0]), *args[1:])
         if not self.built:
-            self.build(_shape_of(args[0]) if args else None)
+            self.build(shape_of(args[0]) if args else None)
         if training is not None and bool(training) != self.training:
             before = self.training
             self.train(bool(training))
@@ -265,13 +269,40 @@ class Layer(Module):
         """The name of the activation that the layer ends in, in `keras.activations`; "linear" where there is none."""
         return "linear"
 
-    def _symbolically(self, args: tuple[Any, ...]) -> Any:
-        parents = [one for arg in args for one in (arg if isinstance(arg, (list, tuple)) else (arg,))]
-        shapes = [one.shape for one in parents]
-        shape = shapes if isinstance(args[0], (list, tuple)) else shapes[0]
-        if not self.built:
-            self.build(shape)
-        return KerasTensor(self.compute_output_shape(shape), self.dtype, layer=self, parents=parents)
+    def connect(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call the layer with `KerasTensor` s: it is built, and what comes of it are `KerasTensor` s too."""
+        alone = len(args) == 1 and not is_symbolic(kwargs)
+        if alone and not self.built:
+            self.build(mapped(lambda one: one.shape, args[0]))
+        return Call(self, args, kwargs, self.shapes_after(args, kwargs)).outputs
+
+    def shapes_after(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The shapes of what a call with these `KerasTensor` s gives."""
+        alone = len(args) == 1 and not is_symbolic(kwargs)
+        if alone and type(self).compute_output_shape is not Layer.compute_output_shape:
+            return self.compute_output_shape(mapped(lambda one: one.shape, args[0]))
+        return self._seen(args, kwargs)
+
+    def _seen(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The shapes of the outputs, seen by a call on zeros, with 1 in the place of each None."""
+
+        def zeros(value: Any) -> Any:
+            if value.__class__ is not KerasTensor:
+                return value
+            return wrap(np.zeros([side or 1 for side in value.shape], value.dtype))
+
+        before = list(self._call_losses)
+        with no_grad():
+            result = self(*mapped(zeros, args), **mapped(zeros, {**kwargs, "training": False}))
+        self._call_losses[:] = before
+        first = next(one.shape[:1] for one in flat([args, kwargs]) if one.__class__ is KerasTensor)
+        return mapped(lambda one: (*first, *one.shape[1:]), result)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("input", "output") and self.__dict__.get("calls") and name not in self._modules:
+            call = self.calls[0]
+            return call.outputs if name == "output" else call.args[0]
+        return super().__getattr__(name)
 
     def add_loss(self, loss: Any) -> None:
         """Add a penalty to the model's loss, from within `call`; it counts until the layer is called again."""
@@ -294,17 +325,7 @@ class Layer(Module):
 
         Unless a subclass computes it, it is seen by a call on zeros, with a batch of one in the place of None.
         """
-        shape = as_shape(input_shape)
-        several = isinstance(shape, list)
-        zeros = [wrap(np.zeros([side or 1 for side in one], self.dtype)) for one in (shape if several else [shape])]
-        before = list(self._call_losses)
-        with no_grad():
-            result = self(zeros if several else zeros[0], training=False)
-        self._call_losses[:] = before
-        first = (shape[0] if several else shape)[:1]
-        if isinstance(result, (list, tuple)):
-            return [(*first, *one.shape[1:]) for one in result]
-        return (*first, *result.shape[1:])
+        return self._seen((mapped(lambda one: KerasTensor(one, self.dtype), as_shape(input_shape), is_shape),), {})
 
     # ---------------------------------------------------------------- weights
 
@@ -434,7 +455,7 @@ class Layer(Module):
             kind = signature.parameters[name].kind
             if kind is inspect.Parameter.VAR_KEYWORD:
                 given |= value
-            elif kind is inspect.Parameter.VAR_POSITIONAL or not _is_plain(value):
+            elif kind is inspect.Parameter.VAR_POSITIONAL or not is_plain(value):
                 raise ModuleError(
                     f"{type(self).__name__} was made with {name}={value!r}, which cannot be written down.{here()}\n"
                     f"  Define get_config(self) in {type(self).__name__}, and from_config(cls, config) if need be."
@@ -477,33 +498,30 @@ def _weights_below(module: Any, covered: set[tuple[int, str]]) -> Iterator[Weigh
             yield from _weights_below(child, covered)
 
 
-def _is_symbolic(values: Sequence[Any]) -> bool:
-    return any(one.__class__ is KerasTensor for one in values)
-
-
-def _as_tensors(value: Any) -> Any:
+def as_tensors(value: Any) -> Any:
+    """An array as a Tensor, also within lists, tuples and dicts."""
     if isinstance(value, dict):
-        return {key: _as_tensors(one) for key, one in value.items()}
+        return {key: as_tensors(one) for key, one in value.items()}
     if isinstance(value, (list, tuple)) and any(isinstance(one, (TensorCore, np.ndarray)) for one in value):
-        return type(value)(_as_tensors(one) for one in value)
+        return type(value)(as_tensors(one) for one in value)
     return as_tensor(value)
 
 
-def _shape_of(value: Any) -> Any:
+def shape_of(value: Any) -> Any:
     """The shape to build for. Batches differ in size, and so it is left open."""
     if isinstance(value, (list, tuple)):
-        return [_shape_of(one) for one in value]
+        return [shape_of(one) for one in value]
     if isinstance(value, dict):
-        return [_shape_of(one) for one in value.values()]
+        return {name: shape_of(one) for name, one in value.items()}
     return (None, *value.shape[1:]) if value.ndim else ()
 
 
-def _is_plain(value: Any) -> bool:
+def is_plain(value: Any) -> bool:
     """Whether a value can be written as JSON."""
     if isinstance(value, (list, tuple)):
-        return all(_is_plain(one) for one in value)
+        return all(is_plain(one) for one in value)
     if isinstance(value, dict):
-        return all(isinstance(key, str) and _is_plain(one) for key, one in value.items())
+        return all(isinstance(key, str) and is_plain(one) for key, one in value.items())
     return value is None or isinstance(value, (bool, int, float, str))
 
 

@@ -8,12 +8,12 @@ from ... import nn
 from ...engine import here
 from ...errors import ShapeError
 from .. import initializers, regularizers
-from .dense import _Elementwise, as_floating, initialize, refuse_constraints
+from .dense import Elementwise, as_floating, initialize, refuse_constraints
 
 __all__ = ["BatchNormalization", "LayerNormalization", "RMSNormalization"]
 
 
-class _Normalization(_Elementwise):
+class _Normalization(Elementwise):
     """What the layers share: gamma and beta, kept as the weight and bias of a module."""
 
     def __init__(
@@ -250,7 +250,7 @@ class LayerNormalization(_Normalization):
         return {**super().get_config(), "axis": self.axis, "epsilon": self.epsilon}
 
 
-class RMSNormalization(_Elementwise):
+class RMSNormalization(Elementwise):
     """Each sample over the root of its mean square; then times a scale.
 
     Args:

@@ -10,7 +10,7 @@ from ...errors import ModuleError, ShapeError
 from ...functions.random import Generator, randn_like
 from ...nn import functional as F
 from ...nn.regularizers import L1L2
-from .dense import _Elementwise
+from .dense import Elementwise
 
 __all__ = ["ActivityRegularization", "Dropout", "GaussianNoise"]
 
@@ -19,7 +19,7 @@ def _generator(seed: int | None) -> Generator | None:
     return None if seed is None else Generator().manual_seed(seed)
 
 
-class Dropout(_Elementwise):
+class Dropout(Elementwise):
     """In training, each element is zero with probability ``rate``, and the others are divided by 1 - rate.
 
     Args:
@@ -56,7 +56,7 @@ class Dropout(_Elementwise):
         return {**super().get_config(), "rate": self.rate, "seed": self.seed}
 
 
-class GaussianNoise(_Elementwise):
+class GaussianNoise(Elementwise):
     """In training, normal noise of a standard deviation is added; otherwise unchanged.
 
     Args:
@@ -88,7 +88,7 @@ class GaussianNoise(_Elementwise):
         return {**super().get_config(), "stddev": self.stddev, "seed": self.seed}
 
 
-class ActivityRegularization(_Elementwise):
+class ActivityRegularization(Elementwise):
     """Hands on its input, and adds ``l1 * sum(|x|) + l2 * sum(x²)`` a sample to the loss.
 
     >>> import autograd_ff as af

@@ -11,7 +11,7 @@ import numpy as np
 from ... import nn
 from ...engine import here, wrap
 from ...errors import ModuleError, ShapeError
-from .dense import _Elementwise
+from .dense import Elementwise
 from .layer import Layer
 
 __all__ = ["Flatten", "Identity", "Lambda", "Permute", "Rescaling", "Reshape"]
@@ -111,7 +111,7 @@ class Permute(Layer):
         return {**super().get_config(), "dims": list(self.dims)}
 
 
-class Rescaling(_Elementwise):
+class Rescaling(Elementwise):
     """x · scale + offset, for bytes to begin with: ``Rescaling(1 / 255)``.
 
     Args:
@@ -143,7 +143,7 @@ class Rescaling(_Elementwise):
         return {**super().get_config(), "scale": plain[0], "offset": plain[1]}
 
 
-class Identity(_Elementwise):
+class Identity(Elementwise):
     """Hands on its input.
 
     >>> import autograd_ff as af

@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ...engine import here
-from ...errors import ShapeError
+from ...engine import condition, here
+from ...errors import DtypeError, ShapeError
 from ...functions.pointwise import maximum
 from ...functions.tensor import Tensor
 from ...nn import functional as F
@@ -158,7 +158,17 @@ def _classes(y_true: Any, y_pred: Any, axis: int) -> tuple[Any, Any]:
             f"sparse_categorical_crossentropy takes class numbers of shape {wanted} for a y_pred of shape "
             f"{tuple(as_tensor(y_pred).shape)}, and y_true has {given}.{here()}{hint}"
         )
+    if classes.array.dtype.kind == "f" and not condition(_whole, classes.array):
+        odd = classes.array[classes.array != np.floor(classes.array)]
+        raise DtypeError(
+            f"sparse_categorical_crossentropy takes class numbers, and among them is {odd.flat[0]}.{here()}\n"
+            "  Class numbers are whole; for a target that is any number take a loss of regression, such as 'mse'."
+        )
     return (classes if classes.array.dtype == np.int64 else classes.long()), scores
+
+
+def _whole(array: np.ndarray) -> bool:
+    return bool((array == np.floor(array)).all())
 
 
 def _sparse(classes: Any, scores: Any, from_logits: bool, ignored: int | None, reduction: str) -> Any:

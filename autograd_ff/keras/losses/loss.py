@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ...engine import here, scope
-from ...errors import ShapeError
+from ...engine import TensorCore, here, scope
+from ...errors import DtypeError, ShapeError
 from ...functions.creation import ones_like
 from ..activations import as_tensor
 from ..lookup import describe
@@ -100,6 +100,11 @@ class Loss:
 
     def _reduced(self, values: Any, sample_weight: Any, counted: Any = None) -> Any:
         weights = None
+        if not isinstance(values, TensorCore):
+            raise DtypeError(
+                f"the loss {self.name!r} returned {values!r}, and has to return a Tensor.{here()}\n"
+                "  What float(), item() or numpy() gives has no gradient; a function without return gives None."
+            )
         if sample_weight is not None:
             values, weights = _same_rank(values, as_tensor(sample_weight).to(values.array.dtype))
             if weights.ndim < values.ndim:  # one for each sample, which has several losses

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -40,6 +40,7 @@ class Optimizer:
         clipnorm: what the norm of each weight's gradient is limited to.
         clipvalue: what each element of the gradients is limited to, both ways.
         global_clipnorm: what the common norm of all gradients is limited to. Of these three one can be given.
+        own: what a subclass takes besides, by name; it becomes attributes.
 
     Attributes:
         optimizer: the `autograd_ff.optim.Optimizer` that works, once `build` was called; else None.
@@ -57,7 +58,6 @@ class Optimizer:
 
     decays_itself: ClassVar[bool] = False  # whether the working optimizer does the weight decay
     default_rate: ClassVar[float] = 0.001
-    option_names: ClassVar[tuple[str, ...]] = ()
     _schedule: Any
 
     def __init__(
@@ -69,6 +69,7 @@ class Optimizer:
         clipnorm: float | None = None,
         clipvalue: float | None = None,
         global_clipnorm: float | None = None,
+        own: Mapping[str, Any] | None = None,
         **others: Any,
     ) -> None:
         for argument, value in others.items():
@@ -86,6 +87,9 @@ class Optimizer:
             if not value >= 0:
                 raise OptimizerError(f"{key} is a number from 0 up, not {value!r}.{here()}")
         self.name = snake_case(type(self).__name__) if name is None else name
+        self._own = tuple(own or ())
+        for key, value in (own or {}).items():
+            setattr(self, key, value)
         self.weight_decay = weight_decay
         self.clipnorm = clipnorm
         self.clipvalue = clipvalue
@@ -130,11 +134,11 @@ class Optimizer:
         return [] if self.optimizer is None else [p for group in self.optimizer.param_groups for p in group["params"]]
 
     @property
-    def learning_rate(self) -> float:
+    def learning_rate(self) -> LearningRate:
         """The learning rate, that of the next step where a schedule sets it; it can be set where none does."""
         if self.schedule is not None:
-            return float(self.schedule(self._scheduled()))
-        return self._rate if self.optimizer is None else float(self.optimizer.param_groups[0]["lr"])
+            return LearningRate(self, self.schedule(self._scheduled()))
+        return LearningRate(self, self._rate if self.optimizer is None else self.optimizer.param_groups[0]["lr"])
 
     @learning_rate.setter
     def learning_rate(self, value: Any) -> None:
@@ -206,7 +210,7 @@ class Optimizer:
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make an equal optimizer, without its moments."""
-        rate: Any = self.learning_rate
+        rate: Any = float(self.learning_rate)
         if self.schedule is not None:
             rate = write_schedule(self.schedule)
         return {
@@ -216,7 +220,7 @@ class Optimizer:
             "clipnorm": self.clipnorm,
             "clipvalue": self.clipvalue,
             "global_clipnorm": self.global_clipnorm,
-            **{name: getattr(self, name) for name in self.option_names},
+            **{name: getattr(self, name) for name in self._own},
         }
 
     @classmethod
@@ -229,6 +233,28 @@ class Optimizer:
         shown = {"learning_rate": config.pop("learning_rate"), **config}
         shown = {key: value for key, value in shown.items() if value is not None and key != "name"}
         return f"{type(self).__name__}({', '.join(f'{key}={value!r}' for key, value in shown.items())})"
+
+
+class LearningRate(float):
+    """A number that programs for Keras can treat as the variable that it is there: ``learning_rate.assign(0.1)``."""
+
+    _optimizer: Optimizer
+
+    def __new__(cls, optimizer: Optimizer, value: Any) -> LearningRate:
+        rate = super().__new__(cls, value)
+        rate._optimizer = optimizer
+        return rate
+
+    def __reduce__(self) -> Any:
+        return float, (float(self),)  # a copy is the number
+
+    def assign(self, value: Any) -> None:
+        """Set the learning rate of the optimizer."""
+        self._optimizer.learning_rate = value
+
+    def numpy(self) -> Any:
+        """The number as NumPy's."""
+        return np.float32(self)
 
 
 def _rate(value: Any) -> float:
@@ -256,16 +282,15 @@ class SGD(Optimizer):
     """
 
     default_rate = 0.01
-    option_names = ("momentum", "nesterov")
+    momentum: float
+    nesterov: bool
 
     def __init__(
         self, learning_rate: Any = 0.01, momentum: float = 0.0, nesterov: bool = False, **options: Any
     ) -> None:
         if not 0 <= momentum <= 1:
             raise OptimizerError(f"momentum is a number from 0 to 1, not {momentum!r}.{here()}")
-        super().__init__(learning_rate, **options)
-        self.momentum = momentum
-        self.nesterov = nesterov
+        super().__init__(learning_rate, own={"momentum": momentum, "nesterov": nesterov}, **options)
 
     @property
     def decays_itself(self) -> bool:  # type: ignore[override]
@@ -294,7 +319,10 @@ class Adam(Optimizer):
     """
 
     decays_itself = True
-    option_names = ("beta_1", "beta_2", "epsilon", "amsgrad")
+    beta_1: float
+    beta_2: float
+    epsilon: float
+    amsgrad: bool
 
     def __init__(
         self,
@@ -305,11 +333,8 @@ class Adam(Optimizer):
         amsgrad: bool = False,
         **options: Any,
     ) -> None:
-        super().__init__(learning_rate, **options)
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self.epsilon = epsilon
-        self.amsgrad = amsgrad
+        own = {"beta_1": beta_1, "beta_2": beta_2, "epsilon": epsilon, "amsgrad": amsgrad}
+        super().__init__(learning_rate, own=own, **options)
 
     def _make(self, params: list[Any]) -> Any:
         betas, decay = (self.beta_1, self.beta_2), self.weight_decay or 0
@@ -359,7 +384,10 @@ class RMSprop(Optimizer):
     0.9
     """
 
-    option_names = ("rho", "momentum", "epsilon", "centered")
+    rho: float
+    momentum: float
+    epsilon: float
+    centered: bool
 
     def __init__(
         self,
@@ -370,11 +398,8 @@ class RMSprop(Optimizer):
         centered: bool = False,
         **options: Any,
     ) -> None:
-        super().__init__(learning_rate, **options)
-        self.rho = rho
-        self.momentum = momentum
-        self.epsilon = epsilon
-        self.centered = centered
+        own = {"rho": rho, "momentum": momentum, "epsilon": epsilon, "centered": centered}
+        super().__init__(learning_rate, own=own, **options)
 
     def _make(self, params: list[Any]) -> Any:
         return bound.RMSprop(params, self._rate, self.rho, self.epsilon, 0, self.momentum, self.centered)
@@ -394,7 +419,8 @@ class Adagrad(Optimizer):
     0.1
     """
 
-    option_names = ("initial_accumulator_value", "epsilon")
+    initial_accumulator_value: float
+    epsilon: float
 
     def __init__(
         self,
@@ -403,9 +429,8 @@ class Adagrad(Optimizer):
         epsilon: float = 1e-7,
         **options: Any,
     ) -> None:
-        super().__init__(learning_rate, **options)
-        self.initial_accumulator_value = initial_accumulator_value
-        self.epsilon = epsilon
+        own = {"initial_accumulator_value": initial_accumulator_value, "epsilon": epsilon}
+        super().__init__(learning_rate, own=own, **options)
 
     def _make(self, params: list[Any]) -> Any:
         return bound.Adagrad(

@@ -14,7 +14,7 @@ from typing import Any
 
 from ...engine import here
 from ...errors import OptimizerError
-from ...optim.lr_scheduler import _cosine, _line
+from ...optim.lr_scheduler import cosine_between, line_between
 from ..lookup import describe, find
 
 __all__ = [
@@ -66,7 +66,41 @@ class _Kept(LearningRateSchedule):
         return {name: getattr(self, name) for name in self._names}
 
 
-class ExponentialDecay(_Kept):
+class _Decay(_Kept):
+    """A schedule of what remains after so many times ``decay_steps`` steps.
+
+    Args:
+        initial_learning_rate: where it starts.
+        decay_steps: the steps that ``decay_rate`` is for.
+        decay_rate: how much it decays in that many.
+        staircase: only after each such number of steps, and not in between.
+        name: accepted as Keras does.
+    """
+
+    initial_learning_rate: float
+    decay_steps: float
+    decay_rate: float
+    staircase: bool
+
+    def __init__(
+        self,
+        initial_learning_rate: float,
+        decay_steps: float,
+        decay_rate: float,
+        staircase: bool = False,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(
+            initial_learning_rate=initial_learning_rate, decay_steps=_positive("decay_steps", decay_steps),
+            decay_rate=decay_rate, staircase=staircase, name=type(self).__name__ if name is None else name,
+        )  # fmt: skip
+
+    def _part(self, step: int) -> float:
+        part = step / self.decay_steps
+        return math.floor(part) if self.staircase else part
+
+
+class ExponentialDecay(_Decay):
     """initial_learning_rate · decay_rate^(step / decay_steps); with ``staircase`` the exponent is rounded down.
 
     >>> from autograd_ff.keras.optimizers import schedules
@@ -75,30 +109,11 @@ class ExponentialDecay(_Kept):
     (0.5, 0.25)
     """
 
-    initial_learning_rate: float
-    decay_steps: float
-    decay_rate: float
-    staircase: bool
-
-    def __init__(
-        self,
-        initial_learning_rate: float,
-        decay_steps: float,
-        decay_rate: float,
-        staircase: bool = False,
-        name: str = "ExponentialDecay",
-    ) -> None:
-        super().__init__(
-            initial_learning_rate=initial_learning_rate, decay_steps=_positive("decay_steps", decay_steps),
-            decay_rate=decay_rate, staircase=staircase, name=name,
-        )  # fmt: skip
-
     def __call__(self, step: int) -> float:
-        part = step / self.decay_steps
-        return self.initial_learning_rate * self.decay_rate ** (math.floor(part) if self.staircase else part)
+        return self.initial_learning_rate * self.decay_rate ** self._part(step)
 
 
-class InverseTimeDecay(_Kept):
+class InverseTimeDecay(_Decay):
     """initial_learning_rate / (1 + decay_rate · step / decay_steps); with ``staircase`` the quotient is rounded down.
 
     >>> from autograd_ff.keras.optimizers import schedules
@@ -107,27 +122,8 @@ class InverseTimeDecay(_Kept):
     (0.5, 0.25)
     """
 
-    initial_learning_rate: float
-    decay_steps: float
-    decay_rate: float
-    staircase: bool
-
-    def __init__(
-        self,
-        initial_learning_rate: float,
-        decay_steps: float,
-        decay_rate: float,
-        staircase: bool = False,
-        name: str = "InverseTimeDecay",
-    ) -> None:
-        super().__init__(
-            initial_learning_rate=initial_learning_rate, decay_steps=_positive("decay_steps", decay_steps),
-            decay_rate=decay_rate, staircase=staircase, name=name,
-        )  # fmt: skip
-
     def __call__(self, step: int) -> float:
-        part = step / self.decay_steps
-        return self.initial_learning_rate / (1 + self.decay_rate * (math.floor(part) if self.staircase else part))
+        return self.initial_learning_rate / (1 + self.decay_rate * self._part(step))
 
 
 class PiecewiseConstantDecay(_Kept):
@@ -196,7 +192,7 @@ class PolynomialDecay(_Kept):
         if self.cycle:
             steps *= max(1, math.ceil(step / steps))
         part = (1 - min(step, steps) / steps) ** self.power
-        return _line(self.end_learning_rate, self.initial_learning_rate, part)
+        return line_between(self.end_learning_rate, self.initial_learning_rate, part)
 
 
 class CosineDecay(_Kept):
@@ -242,9 +238,9 @@ class CosineDecay(_Kept):
         start = self.initial_learning_rate
         if self.warmup_target is not None:
             if step < self.warmup_steps:
-                return _line(start, self.warmup_target, step / self.warmup_steps)
+                return line_between(start, self.warmup_target, step / self.warmup_steps)
             start, step = self.warmup_target, step - self.warmup_steps
-        return _cosine(start, self.alpha * start, min(step, self.decay_steps) / self.decay_steps)
+        return cosine_between(start, self.alpha * start, min(step, self.decay_steps) / self.decay_steps)
 
 
 class CosineDecayRestarts(_Kept):
@@ -293,7 +289,7 @@ class CosineDecayRestarts(_Kept):
             place, length, height = place - length, length * self.t_mul, height * self.m_mul
         # Keras puts the cosine of that height on the part alpha: (1 - alpha) · height · cosine + alpha.
         top = (1 - self.alpha) * height + self.alpha
-        return self.initial_learning_rate * _cosine(top, self.alpha, place / length)
+        return self.initial_learning_rate * cosine_between(top, self.alpha, place / length)
 
 
 _TABLE = {

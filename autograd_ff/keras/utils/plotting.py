@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ...engine import here, wrap
 from ...errors import ModuleError
-from ..models import Sequential
+from ..functional import Functional
+from ..sequential import Sequential
 from ..summary import describe_shape, output_shape
 
 __all__ = ["plot_model"]
@@ -29,7 +31,8 @@ def plot_model(
     splines: str | None = None,
     **kwargs: Any,
 ) -> str:
-    """Draw the layers of a model into a file: those of a `Sequential` one after the other, others as a run shows them.
+    """Draw the layers of a model into a file: those of a `Sequential` one after the other, those of a functional
+    model as they are called, others as a run shows them.
 
     For all that a model computes, operation by operation, see ``visualize.render(model, x, "graph.png")``.
 
@@ -68,7 +71,8 @@ def plot_model(
             f"{model.name!r} is not built, so its shapes are not known.{here()}\n"
             "  Call it on a batch, or build it: model.build((None, 784)), say."
         )
-    if not isinstance(model, Sequential):  # how its layers hang together is seen by running it
+    drawn = isinstance(model, Sequential) or (isinstance(model, Functional) and not expand_nested)
+    if not drawn:  # how its layers hang together is seen by running it
         zeros = [wrap(np.zeros([side or 1 for side in one], model.dtype)) for one in _shapes(model.input_shape)]
         depth = None if expand_nested else 1
         inputs = zeros if isinstance(model.input_shape, list) else zeros[0]
@@ -112,14 +116,30 @@ def plot_model(
         return len(boxes) - 1
 
     outer = enclose(model, None)
-    shape = model.input_shape
-    shown = ((("", describe_shape(shape)),) if show_shapes else ()) + ((("", model.dtype),) if show_dtype else ())
-    nodes.append(Node(0, "module", "InputLayer", path="input" if show_layer_names else "", arguments=shown))
-    for layer in model.layers:
-        shape = draw(layer, outer, shape)
-    edges = tuple(Edge(place, place + 1) for place in range(len(nodes) - 1))
-    view = GraphView(tuple(nodes), edges, tuple(boxes), name=model.name)
+    if isinstance(model, Functional):
+        edges = _draw_functional(model, outer, draw)
+    else:
+        shape = model.input_shape
+        shown = ((("", describe_shape(shape)),) if show_shapes else ()) + ((("", model.dtype),) if show_dtype else ())
+        nodes.append(Node(0, "module", "InputLayer", path="input" if show_layer_names else "", arguments=shown))
+        for layer in model.layers:
+            shape = draw(layer, outer, shape)
+        edges = [(place, place + 1) for place in range(len(nodes) - 1)]
+    view = GraphView(tuple(nodes), tuple(Edge(*one) for one in edges), tuple(boxes), name=model.name)
     return visualize.render(view, path=to_file, direction=rankdir, legend=False, open=True, limit=len(nodes) + 1)
+
+
+def _draw_functional(model: Functional, box: int, draw: Callable[[Any, int, Any], Any]) -> list[tuple[int, int]]:
+    """Add all layers, each once; from which to which a value goes comes back."""
+    places = {id(layer): place for place, layer in enumerate(model.layers)}
+    edges: list[tuple[int, int]] = []
+    for layer in model.layers:
+        sources = model.sources(layer)
+        shapes = [one.shape for one in sources]
+        draw(layer, box, layer.batch_shape if not shapes else shapes[0] if len(shapes) == 1 else shapes)
+        for source in dict.fromkeys(places[id(one.layer)] for one in sources):
+            edges.append((source, places[id(layer)]))
+    return edges
 
 
 def _shapes(shape: Any) -> list[Any]:

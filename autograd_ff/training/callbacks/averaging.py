@@ -277,6 +277,11 @@ class ExponentialMovingAverage(Callback):
 
     # ---------------------------------------------------------------- state
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy looks up anew where its model's weights lie."""
+        there: dict[str, Any] = {"_of": None, "_tensors": [], "_placed": [], "_runs": [], "_structure": -1}
+        return {**vars(self), **there}
+
     def state_dict(self) -> dict[str, Any]:
         self._settle()
         return {

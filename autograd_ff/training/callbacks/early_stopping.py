@@ -101,11 +101,14 @@ class EarlyStopping(Monitor):
 
     def on_train_end(self, logs: Any = None) -> None:
         super().on_train_end(logs)
-        if self.stopped_epoch and self.verbose:
+        tell = self.verbose or self.trainer.verbose
+        if self.stopped_epoch and tell:
             announce(f"Epoch {self.stopped_epoch + 1}: early stopping")
         if self.restore_best_weights and self.best_weights is not None:
-            if self.verbose:
-                announce(f"Restoring the weights of the best epoch, {self.best_epoch + 1}.")
+            if tell:
+                announce(
+                    f"Restored the weights of epoch {self.best_epoch + 1}, the best: {self.monitor} {self.best:.4g}"
+                )
             put_weights(self.model, self.best_weights)
 
     def state_dict(self) -> dict[str, Any]:

@@ -14,6 +14,9 @@ from .surroundings import in_notebook, on_terminal
 
 __all__ = ["ProgressBar"]
 
+# Short enough that two metrics stand beside it in 80 columns.
+BAR = "{desc}: {percentage:3.0f}%|{bar:10}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
+
 
 class ProgressBar(Callback):
     """A bar with the loss and the metrics so far, and a line for each epoch that is over.
@@ -122,7 +125,7 @@ class ProgressBar(Callback):
         if tqdm is not None:
             self._bar = tqdm(
                 desc=label, total=self.trainer.batches, initial=self._steps, leave=False, file=sys.stdout,
-                dynamic_ncols=True, mininterval=0, miniters=1,
+                dynamic_ncols=True, mininterval=0, miniters=1, bar_format=BAR,
             )  # fmt: skip
             self._next = self._began + self.interval
 
@@ -131,7 +134,7 @@ class ProgressBar(Callback):
         if self._bar is not None:
             if logs is not None:
                 self._bar.set_postfix_str(
-                    ", ".join(f"{name}={_number(value)}" for name, value in logs.items()), refresh=False
+                    ", ".join(f"{name} {_number(value)}" for name, value in logs.items()), refresh=False
                 )
             self._bar.update(self._steps - self._bar.n)
 

@@ -138,13 +138,13 @@ class MeanMetricWrapper(Mean):
 
     def __init__(self, fn: Callable[..., Any], name: str | None = None, dtype: Any = None, **kwargs: Any) -> None:
         super().__init__(_name_of(fn) if name is None else name, dtype)
-        self._fn = fn
+        self.fn = fn
         self._options = kwargs
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
         y_true, y_pred = _tensors(y_true), _tensors(y_pred)
         with no_grad():
-            values = as_array(self._fn(y_true, y_pred, **self._options), f"what {self.name} returned")
+            values = as_array(self.fn(y_true, y_pred, **self._options), f"what {self.name} returned")
         samples = _samples(y_true, y_pred)
         if values.ndim == 0:
             values = np.broadcast_to(values, (samples,))

@@ -136,10 +136,10 @@ def _copy(value: Any) -> Any:
 
 
 def snake_case(name: str) -> str:
-    """As Keras writes the names of its classes.
+    """A class's name in small letters, with an underscore before each word, as Keras writes it.
 
-    >>> [snake_case(name) for name in ("MeanSquaredError", "AUC", "R2Score", "TopKCategoricalAccuracy")]
-    ['mean_squared_error', 'auc', 'r2_score', 'top_k_categorical_accuracy']
+    >>> [snake_case(name) for name in ("MeanSquaredError", "AUC", "R2Score", "ReLU")]
+    ['mean_squared_error', 'auc', 'r2_score', 're_lu']
     """
-    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
-    return re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", name).lower()
+    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", name))
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()

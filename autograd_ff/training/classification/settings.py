@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .. import nn, optim
-from ..data import datasets
-from ..errors import ShapeError
+from ... import nn, optim
+from ...data import datasets
+from ...errors import ShapeError
 
 __all__ = ["ACTIVATIONS", "DATASETS", "OPTIMIZERS", "RATES", "RECIPES", "Settings"]
 

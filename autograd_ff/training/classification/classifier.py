@@ -8,16 +8,16 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from .. import nn, optim
-from ..data import transforms
-from ..engine import here
-from ..errors import AutogradError, FileFormatError
-from ..functions.random import manual_seed
-from .callback import Callback
-from .callbacks import LearningRateScheduler
-from .history import History
+from ... import nn, optim
+from ...data import transforms
+from ...engine import here
+from ...errors import AutogradError, FileFormatError
+from ...functions.random import manual_seed
+from ..callback import Callback
+from ..callbacks import LearningRateScheduler
+from ..history import History
+from ..trainer import Trainer, read_checkpoint
 from .settings import ACTIVATIONS, DATASETS, OPTIMIZERS, Settings
-from .trainer import Trainer, read_checkpoint
 
 __all__ = ["Classification", "evaluate", "feedforward"]
 

@@ -20,20 +20,20 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import grad
-from ..engine import Node, here, no_grad, observe
-from ..errors import ShapeError
-from ..functions import Tensor
-from ..nn import Module
-from .checking.finding import Finding, announce
-from .checking.gradients import check_gradients
-from .checking.inputs import Entering, check_inputs
-from .checking.parameters import check_held, check_zero, named_parameters
-from .checking.targets import check_labels, check_outputs, check_shapes
-from .randomness import RandomState
-from .untouched import untouched
+from ...autograd import grad
+from ...engine import Node, here, no_grad, observe
+from ...errors import ShapeError
+from ...functions import Tensor
+from ...nn import Module
+from ..randomness import RandomState
+from ..untouched import untouched
+from .finding import Finding
+from .gradients import check_gradients
+from .inputs import Entering, check_inputs
+from .parameters import check_held, check_zero, named_parameters
+from .targets import check_labels, check_outputs, check_shapes
 
-__all__ = ["NAMES", "Finding", "announce", "examine"]
+__all__ = ["NAMES", "examine"]
 
 NAMES = ("shapes", "labels", "inputs", "float64", "parameters", "gradients", "output")
 
@@ -48,7 +48,8 @@ _OF_LINT = {  # which check a finding of visualize.lint belongs to; one of anoth
 }
 
 _ADVICE = {
-    "no gradient": "Freeze what is not to be trained: requires_grad_(False).",
+    "no gradient": "Let the gradient through there (no detach(), no_grad(), sign() … on the way) if it is to be trained; freeze it if not: "
+    "requires_grad_(False).",
     "float64": "float64 takes twice the memory and time; of NumPy arrays say x.astype(np.float32).",
 }
 
@@ -60,7 +61,8 @@ def examine(
 
     The step runs in training mode, forward and backward, without an update. Parameters, buffers, gradients, modes,
     attributes of the modules and the states of random generators are afterwards as they were. (What hooks do elsewhere is
-    theirs.) A step that raises is no finding of its own, unless nothing else explains it.
+    theirs.) A step that raises is no finding of its own, unless nothing else explains it. What is looked at is the loss of
+    ``trainer.compute_loss``; where a subclass has a ``train_step`` that does not call it, there is nothing to look at.
 
     Args:
         trainer: a `Trainer`.
@@ -79,11 +81,18 @@ def examine(
       Subtract 1: y - 1.
     """
     names = _chosen(which)
-    if not names:
+    if not names or not _looks_at_compute_loss(trainer):
         return []
     with untouched(trainer), np.errstate(all="ignore"):  # what is not finite is told by the findings
         found = list(_Examination(trainer, inputs, targets, weights).findings(names))
     return sorted(dict.fromkeys(found), key=lambda one: _SEVERITIES.index(one.severity))
+
+
+def _looks_at_compute_loss(trainer: Any) -> bool:
+    """Whether the step descends the loss that is looked at here; one of the user's own may leave it aside."""
+    step = getattr(type(trainer).train_step, "__code__", None)
+    base = type(trainer).train_step.__module__.startswith(__name__.partition(".")[0])
+    return base or step is None or not {"compute_loss", "train_step"}.isdisjoint(step.co_names)
 
 
 def _chosen(which: Collection[str] | bool) -> set[str]:

@@ -1,1 +1,0 @@
-"""What `training.checks` is made of: one file for what each check looks at."""
