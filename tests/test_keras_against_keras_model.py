@@ -22,9 +22,10 @@ N, INPUTS, CLASSES = 90, 12, 4
 
 @pytest.fixture(autouse=True)
 def seeded():
-    """Both draw their weights, and nothing rests on which."""
-    real.utils.set_random_seed(0)
-    keras.utils.set_random_seed(0)
+    """Both draw their weights and number their layers from the beginning, whatever tests ran before."""
+    for api in (real, keras):
+        api.utils.set_random_seed(0)
+        api.utils.clear_session()
 
 
 @pytest.fixture
