@@ -121,6 +121,18 @@ def normalised(numbers, eps, centre=True):
     return [(one - mean) / math.sqrt(var + eps) for one in numbers]
 
 
+def numbers_of(bits, storage, dtype=None):
+    """What 16 bits stand for, from sign, exponent and fraction."""
+    fraction_bits, bias = (10, 15) if storage == "float16" else (7, 127)
+
+    def number(one):
+        sign, exponent, fraction = one >> 15, (one >> fraction_bits) & (2 * bias + 1), one & (2**fraction_bits - 1)
+        leading = 1 if exponent else 0
+        return (-1) ** sign * math.ldexp(leading + fraction / 2**fraction_bits, (exponent or 1) - bias)
+
+    return np.array([number(int(one)) for one in np.ravel(bits)]).reshape(bits.shape)
+
+
 def layer_norm(x, weight=None, bias=None, *, dims, eps, centre=True):
     inner = x.shape[x.ndim - dims :]
     weight = np.ones(inner) if weight is None else weight
@@ -360,6 +372,7 @@ REFERENCES = {
     "ndtr": scipy.stats.norm.cdf,
     "ndtri": scipy.stats.norm.ppf,
     "pad_constant": pad_constant,
+    "permute_rows": lambda a, order, inverse: np.stack([a[row] for row in order]),
     "power_scalar": each(lambda x, exponent: x**exponent),
     "random_integers": lambda like, generator, shape, low, high, dtype: of(shape, low, high, dtype),
     "random_normal": lambda like, generator, shape, mean, std, dtype: of(shape, mean - 9 * std, mean + 9 * std, dtype),
@@ -377,6 +390,7 @@ REFERENCES = {
     "softmax": row_by_row(lambda row: np.array([math.exp(one) / sum(math.exp(two) for two in row) for one in row])),
     "softplus": each(softplus),
     "softsign": each(lambda x: x / (1 + abs(x))),
+    "stored_linear": lambda x, bits, bias, storage: linear(x, numbers_of(bits, storage), bias),
     "tanhshrink": each(lambda x: x - math.tanh(x)),
     "threshold": each(lambda x, threshold, value: x if x > threshold else value),
     "trunc_divide": each(lambda x, y: math.trunc(x / y)),
@@ -384,6 +398,7 @@ REFERENCES = {
     "write_index": write_index,
     "write_view": write_view,
     "xlog1py": each(lambda x, y: x * math.log(1 + y)),
+    "widen": numbers_of,
     "xlogy": each(lambda x, y: x * math.log(y)),
     "zeta": scipy.special.zeta,
 }

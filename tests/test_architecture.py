@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import autograd_ff
+import autograd_ff.finetuning
 import autograd_ff.hub
 import autograd_ff.keras
 import autograd_ff.testing
@@ -35,6 +36,7 @@ ROWS = [
     ("compiler",),
     ("text",),
     ("hub",),
+    ("finetuning",),
     ("testing",),
     ("training",),
     ("keras",),
@@ -180,7 +182,8 @@ def test_visualize_imports_nothing_heavy(path):
 
 
 @pytest.mark.parametrize(
-    "module", ["autograd_ff", "visualize", "autograd_ff.testing", "autograd_ff.training", "autograd_ff.keras", "autograd_ff.hub"]
+    "module",
+    ["autograd_ff", "visualize", "autograd_ff.testing", "autograd_ff.training", "autograd_ff.keras", "autograd_ff.hub"],
 )
 def test_importing_brings_numpy_and_nothing_heavier(module):
     code = f"import sys, {module}; print(*sorted({{name.split('.')[0] for name in sys.modules}}))"
@@ -227,6 +230,7 @@ FACES = [
     autograd_ff.nn.utils, autograd_ff.optim, autograd_ff.optim.lr_scheduler, autograd_ff.data, autograd_ff.datasets,
     autograd_ff.transforms, autograd_ff.testing, autograd_ff.nn.regularizers, visualize,
     autograd_ff.training, autograd_ff.training.callbacks, autograd_ff.training.metrics, autograd_ff.hub, autograd_ff.text,
+    autograd_ff.finetuning,
     autograd_ff.keras, *(getattr(autograd_ff.keras, name) for name in autograd_ff.keras.__all__ if name.islower()),
 ]  # fmt: skip
 

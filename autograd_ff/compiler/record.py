@@ -323,6 +323,7 @@ def _reading(how: str, array: np.ndarray) -> str:
         "one_hot": f"the number of classes of one_hot depends on the values of {what}; give num_classes",
         "nonzero": f"the shape of the result of nonzero depends on the values of {what}",
         "index": f"the shape of what a mask selects depends on the values of {what}",
+        "experts": f"how many tokens each expert computes depends on the values of {what}, the router's choice",
     }
     if how in reasons:
         return (

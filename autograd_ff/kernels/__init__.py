@@ -1,6 +1,17 @@
 """Kernels: hand-written forward and backward passes, each beside its definition in plain NumPy terms."""
 
-from . import attention, batch_norm, clipping, cross_entropy, gelu, layer_norm, linear, optimizers, rotary
+from . import (
+    attention,
+    batch_norm,
+    clipping,
+    cross_entropy,
+    gelu,
+    layer_norm,
+    linear,
+    optimizers,
+    rotary,
+    stored_linear,
+)
 
 __all__ = [
     "attention",
@@ -12,4 +23,5 @@ __all__ = [
     "linear",
     "optimizers",
     "rotary",
+    "stored_linear",
 ]

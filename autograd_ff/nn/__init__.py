@@ -32,6 +32,7 @@ from .cache import KeyValueCache
 from .containers import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from .dropout import Dropout
 from .embedding import Embedding
+from .feedforward import FeedForward, gated_hidden, relu_squared
 from .linear import Bilinear, Linear
 from .loss import (
     BCELoss,
@@ -45,6 +46,7 @@ from .loss import (
     NLLLoss,
     SmoothL1Loss,
 )
+from .mixture_of_experts import MixtureOfExperts, Routing, auxiliary_loss
 from .module import Module
 from .normalization import BatchNorm1d, GroupNorm, LayerNorm, RMSNorm
 from .parameter import Buffer, Parameter
@@ -59,13 +61,14 @@ from .transformer import (
 )
 
 __all__ = [
-    "BCELoss", "BCEWithLogitsLoss", "BatchNorm1d", "Bilinear", "Buffer", "CELU", "CrossEntropyLoss", "Dropout",
-    "ELU", "Embedding", "Flatten", "GELU", "GLU", "GaussianNLLLoss", "GroupNorm", "Hardsigmoid", "Hardswish",
+    "BCELoss", "BCEWithLogitsLoss", "BatchNorm1d", "Bilinear", "Buffer", "CELU", "CrossEntropyLoss", "Dropout", "ELU",
+    "Embedding", "FeedForward", "Flatten", "GELU", "GLU", "GaussianNLLLoss", "GroupNorm", "Hardsigmoid", "Hardswish",
     "Hardtanh", "HuberLoss", "Identity", "KLDivLoss", "KeyValueCache", "L1Loss", "LayerNorm", "LeakyReLU", "Linear",
-    "LogSigmoid", "LogSoftmax", "MSELoss", "Mish", "Module", "ModuleDict", "ModuleList", "MultiheadAttention",
-    "NLLLoss", "PReLU", "Parameter", "ParameterDict", "ParameterList", "RMSNorm", "ReLU", "ReLU6",
-    "RotaryEmbedding", "SELU", "Sequential", "SiLU", "Sigmoid", "SinusoidalPositions", "SmoothL1Loss", "Softmax",
-    "Softmin", "Softplus", "Softsign", "Tanh", "Tanhshrink", "Threshold", "Transformer", "TransformerDecoder",
-    "TransformerDecoderLayer", "TransformerEncoder", "TransformerEncoderLayer", "Unflatten", "functional", "init",
-    "regularizers", "rotary_embedding", "sinusoidal_positions", "utils",
+    "LogSigmoid", "LogSoftmax", "MSELoss", "Mish", "MixtureOfExperts", "Module", "ModuleDict", "ModuleList",
+    "MultiheadAttention", "NLLLoss", "PReLU", "Parameter", "ParameterDict", "ParameterList", "RMSNorm", "ReLU",
+    "ReLU6", "RotaryEmbedding", "Routing", "SELU", "Sequential", "SiLU", "Sigmoid", "SinusoidalPositions",
+    "SmoothL1Loss", "Softmax", "Softmin", "Softplus", "Softsign", "Tanh", "Tanhshrink", "Threshold", "Transformer",
+    "TransformerDecoder", "TransformerDecoderLayer", "TransformerEncoder", "TransformerEncoderLayer", "Unflatten",
+    "auxiliary_loss", "functional", "gated_hidden", "init", "regularizers", "relu_squared", "rotary_embedding",
+    "sinusoidal_positions", "utils",
 ]  # fmt: skip
