@@ -7,6 +7,7 @@ import itertools
 import math
 import os
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -791,3 +792,11 @@ def test_a_training_interrupted_in_an_epoch_goes_on_as_if_nothing_had_happened(t
     for name, loaded in left.items():
         other = left[name.replace("whole", "part")]
         assert all(np.array_equal(loaded[key].array, other[key].array) for key in loaded)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+def test_a_full_disk_does_not_end_a_training_for_its_log():
+    with pytest.warns(UserWarning, match=r"could not write epoch 0 to /dev/full: .*No space") as caught:
+        history = fit(new_trainer(), 1, CSVLogger("/dev/full"))
+    assert len(caught) == 1
+    assert history.epoch == [0]

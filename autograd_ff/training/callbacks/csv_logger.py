@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from ...engine import warn
 from ...serialization import write_atomically
 from ..callback import Callback
 
@@ -63,7 +64,12 @@ class CSVLogger(Callback):
         self._write(rows)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        row = {"epoch": epoch, **(logs or {})}
+        try:
+            self._add({"epoch": epoch, **(logs or {})})
+        except OSError as error:  # a training does not end for its log; the history has the numbers too
+            warn(f"CSVLogger could not write epoch {epoch} to {self.filename}: {error}")
+
+    def _add(self, row: dict[str, Any]) -> None:
         new = sorted(set(row) - set(self._names) - {"epoch"})
         if new:
             rows: list[dict[str, Any]] = [*self._read()] if self._names else []
