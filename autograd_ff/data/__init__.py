@@ -11,6 +11,7 @@ for images, labels in DataLoader(train, batch_size=64, shuffle=True):
 from . import datasets, transforms
 from .collate import default_collate, default_convert
 from .dataset import ConcatDataset, Dataset, IterableDataset, Subset, TensorDataset, random_split
+from .downloads import DOWNLOADS, Download, Package, fetch, locate
 from .idx import read_idx
 from .loader import DataLoader
 from .sampler import (
@@ -23,7 +24,7 @@ from .sampler import (
 )
 
 __all__ = [
-    "BatchSampler", "ConcatDataset", "DataLoader", "Dataset", "IterableDataset", "RandomSampler", "Sampler",
-    "SequentialSampler", "Subset", "SubsetRandomSampler", "TensorDataset", "WeightedRandomSampler", "datasets",
-    "default_collate", "default_convert", "random_split", "read_idx", "transforms",
+    "DOWNLOADS", "BatchSampler", "ConcatDataset", "DataLoader", "Dataset", "Download", "IterableDataset", "Package", "RandomSampler",
+    "Sampler", "SequentialSampler", "Subset", "SubsetRandomSampler", "TensorDataset", "WeightedRandomSampler", "datasets",
+    "default_collate", "default_convert", "fetch", "locate", "random_split", "read_idx", "transforms",
 ]  # fmt: skip

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ...data.datasets import packaged_split
+from ...data.datasets.images import packaged_split
 
 __all__ = ["load_data"]
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import TensorCore, wrap
-from ..errors import FileFormatError
-from ..functions import Tensor
-from . import idx
-from .batching import batched
-from .dataset import Dataset, check_index
+from ...engine import TensorCore, wrap
+from ...errors import FileFormatError
+from ...functions import Tensor
+from .. import idx
+from ..batching import batched
+from ..dataset import Dataset, check_index
 
 __all__ = ["MNIST", "FashionMNIST"]
 
