@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import autograd_ff
+import autograd_ff.distributed
 import autograd_ff.finetuning
 import autograd_ff.hub
 import autograd_ff.keras
@@ -34,6 +35,7 @@ ROWS = [
     ("nn", "optim", "data", "serialization"),
     ("func",),
     ("compiler",),
+    ("distributed",),
     ("text",),
     ("hub",),
     ("finetuning",),
@@ -54,7 +56,7 @@ UPWARD = {
 
 HEAVY = {
     "scipy", "graphviz", "pygraphviz", "matplotlib", "safetensors", "tqdm", "hypothesis", "pytest", "torch", "jax", "numba",
-    "threadpoolctl", "tensorboardX", "pandas", "IPython", "tokenizers", "transformers",
+    "threadpoolctl", "tensorboardX", "pandas", "IPython", "tokenizers", "transformers", "mpi4py",
 }  # fmt: skip
 MAY_DRAW = {"cli", "training", "keras", "testing"}  # import visualize, inside functions
 AS_USERS = {"examples"}  # programs as users write them: they import what they like

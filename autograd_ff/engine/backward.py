@@ -10,7 +10,7 @@ add in place. A leaf's ``.grad`` is contiguous, writable and memory of its own.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -29,7 +29,7 @@ from .site import at, here
 from .state import LOCAL, Scope, constant, enable_grad, no_grad, touch
 from .tensor import TensorCore, wrap
 
-__all__ = ["run_backward"]
+__all__ = ["run_backward", "when_backward_ends"]
 
 _by_number = attrgetter("number")
 _ndarray = np.ndarray
@@ -60,22 +60,44 @@ def run_backward(
     for root, seed in zip(roots, seeds, strict=True):
         # A copy: the seed may be some leaf's .grad, which this very pass adds to.
         walk.add(root, seed if on_tensors else np.array(seed.array))
-    for node in order:
-        gradient = walk.pending.pop(node, None)
-        if gradient is None:
-            continue
-        if node.hooks is not None and not isinstance(gradient, list):
-            gradient = _call_hooks(node, gradient, on_tensors, into.get(node))
-        if targets is None:
-            if isinstance(node, Leaf):
-                _accumulate(node, node.tensor(), gradient, create_graph)
-        elif node in targets:
-            if node in into:
-                _accumulate(node, into[node], gradient, create_graph)
-            found[node] = gradient if on_tensors else wrap(gradient)
-        if node.parents:
-            walk.through(node, gradient)
+    state = LOCAL.state
+    outer, state.ending = state.ending, []
+    try:
+        for node in order:
+            gradient = walk.pending.pop(node, None)
+            if gradient is None:
+                continue
+            if node.hooks is not None and not isinstance(gradient, list):
+                gradient = _call_hooks(node, gradient, on_tensors, into.get(node))
+            if targets is None:
+                if isinstance(node, Leaf):
+                    _accumulate(node, node.tensor(), gradient, create_graph)
+            elif node in targets:
+                if node in into:
+                    _accumulate(node, into[node], gradient, create_graph)
+                found[node] = gradient if on_tensors else wrap(gradient)
+            if node.parents:
+                walk.through(node, gradient)
+        for action in state.ending:
+            action()
+    finally:
+        state.ending = outer
     return found
+
+
+def when_backward_ends(action: Callable[[], None]) -> bool:
+    """Have something done when the backward pass that runs now is over, if it comes to its end; from within a hook.
+
+    Returns:
+        Whether it is new: an action that was named before in this pass is done once.
+    """
+    ending = LOCAL.state.ending
+    if ending is None:
+        raise GraphError(f"no backward pass is running that could end.{here()}")
+    if action in ending:
+        return False
+    ending.append(action)
+    return True
 
 
 def _order(roots: Sequence[Node], wanted: Sequence[Node] | None) -> tuple[list[Node], set[Node] | None]:
