@@ -29,13 +29,17 @@ def launcher() -> list[str]:
     return [found]
 
 
-def run_job(ranks: int, program: str, *arguments: object, folder: Path, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+def run_job(
+    ranks: int, program: str, *arguments: object, folder: Path, timeout: float = 120
+) -> subprocess.CompletedProcess[str]:
     """Run a program's text in so many processes; its output and exit code, whatever they are."""
     path = folder / "program.py"
     path.write_text(textwrap.dedent(program), encoding="utf-8")
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(TOP)}
     command = [*launcher(), "-n", str(ranks), sys.executable, str(path), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=environment, cwd=folder, check=False)
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=timeout, env=environment, cwd=folder, check=False
+    )
 
 
 def passes(ranks: int, program: str, *arguments: object, folder: Path, timeout: float = 120) -> str:

@@ -232,7 +232,7 @@ FACES = [
     autograd_ff.nn.utils, autograd_ff.optim, autograd_ff.optim.lr_scheduler, autograd_ff.data, autograd_ff.datasets,
     autograd_ff.transforms, autograd_ff.testing, autograd_ff.nn.regularizers, visualize,
     autograd_ff.training, autograd_ff.training.callbacks, autograd_ff.training.metrics, autograd_ff.hub, autograd_ff.text,
-    autograd_ff.finetuning,
+    autograd_ff.finetuning, autograd_ff.distributed,
     autograd_ff.keras, *(getattr(autograd_ff.keras, name) for name in autograd_ff.keras.__all__ if name.islower()),
 ]  # fmt: skip
 

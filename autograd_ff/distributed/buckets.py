@@ -25,7 +25,9 @@ class Bucket:
         compression: what the gradients travel as, see `DistributedDataParallel`.
     """
 
-    def __init__(self, number: int, parameters: Sequence[tuple[str, Any]], group: ProcessGroup, compression: str | None):
+    def __init__(
+        self, number: int, parameters: Sequence[tuple[str, Any]], group: ProcessGroup, compression: str | None
+    ):
         self.number = number
         self.parameters = list(parameters)
         self.group = group

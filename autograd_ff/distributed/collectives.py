@@ -6,6 +6,7 @@ process, with the number and the name of the collective that it waits in, from w
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -116,11 +117,11 @@ def _array(tensor: Any, name: str, written: bool) -> np.ndarray:
     if not isinstance(array, np.ndarray):
         raise DistributedError(f"{name} works on Tensors and arrays, not on {type(tensor).__name__}{here()}")
     if array.dtype.kind not in "biufc" or array.dtype == np.float16:
-        raise DistributedError(
-            f"{name}: MPI does not know {array.dtype}; convert to float32 for the journey{here()}"
-        )
+        raise DistributedError(f"{name}: MPI does not know {array.dtype}; convert to float32 for the journey{here()}")
     if written and not (array.flags.c_contiguous and array.flags.writeable):
-        raise DistributedError(f"{name} writes into contiguous memory, and this tensor's is not: x.contiguous(){here()}")
+        raise DistributedError(
+            f"{name} writes into contiguous memory, and this tensor's is not: x.contiguous(){here()}"
+        )
     return array if array.flags.c_contiguous else np.ascontiguousarray(array)
 
 
@@ -174,9 +175,7 @@ def all_reduce(
     return _run(begin, _array(tensor, "all_reduce", True), async_op)
 
 
-def broadcast(
-    tensor: Any, src: int = 0, group: ProcessGroup | None = None, async_op: bool = False
-) -> Work | None:
+def broadcast(tensor: Any, src: int = 0, group: ProcessGroup | None = None, async_op: bool = False) -> Work | None:
     """Replace a tensor by that of one process, in place.
 
     Args:
@@ -307,7 +306,7 @@ def all_gather_object(value: Any, group: ProcessGroup | None = None) -> list[Any
     places = np.concatenate([[0], np.cumsum(sizes)])
     whole = np.empty(int(places[-1]), np.uint8)
     start(group, "all_gather_object", "Iallgatherv", data, [whole, sizes]).wait()
-    return [pickle.loads(whole[first:last].tobytes()) for first, last in zip(places[:-1], places[1:], strict=True)]
+    return [pickle.loads(whole[first:last].tobytes()) for first, last in itertools.pairwise(places)]
 
 
 def broadcast_object(value: Any, src: int = 0, group: ProcessGroup | None = None) -> Any:

@@ -69,7 +69,10 @@ class DistributedDataParallel(Module):
         trained = {name for name, _ in named}
         agree(
             "the model's parameters and buffers",
-            [f"{name} {one.array.dtype} {one.array.shape}{' trained' if name in trained else ''}" for name, one in stored],
+            [
+                f"{name} {one.array.dtype} {one.array.shape}{' trained' if name in trained else ''}"
+                for name, one in stored
+            ],
             self.group,
         )
         for _, one in stored:
@@ -141,7 +144,9 @@ class DistributedDataParallel(Module):
 
     def _end(self) -> None:
         """The backward pass is over: what it did not reach, and the means."""
-        missing = {id(one): name for bucket in self.buckets for name, one in bucket.parameters if id(one) in bucket.waiting}
+        missing = {
+            id(one): name for bucket in self.buckets for name, one in bucket.parameters if id(one) in bucket.waiting
+        }
         if missing and not self.find_unused_parameters:
             names = ", ".join([*missing.values()][:8]) + (" …" if len(missing) > 8 else "")
             raise DistributedError(
@@ -156,7 +161,9 @@ class DistributedDataParallel(Module):
         if self.find_unused_parameters:
             reached = np.array([one not in missing for one in self._names], np.int8)
             all_reduce(reached, ReduceOp.MAX, self.group)
-        anywhere = {one for one, used in zip(self._names, reached, strict=True) if used} if reached is not None else None
+        anywhere = (
+            {one for one, used in zip(self._names, reached, strict=True) if used} if reached is not None else None
+        )
         for bucket in self.buckets:
             bucket.finish()
             for _, parameter in bucket.parameters:

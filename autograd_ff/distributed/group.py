@@ -34,6 +34,10 @@ class ProcessGroup:
         size: how many there are.
         timeout: seconds after which a collective that has not ended is reported.
         calls: how many collectives this process has begun.
+
+    >>> from autograd_ff.distributed.group import world
+    >>> world()
+    ProcessGroup(rank 0 of 1)
     """
 
     def __init__(self, communicator: Any, timeout: float) -> None:
@@ -151,7 +155,11 @@ def world() -> ProcessGroup:
 
 
 def abort(code: int = 1) -> None:
-    """End all processes of the job at once; without others, do nothing."""
+    """End all processes of the job at once, with an exit code; without others, do nothing.
+
+    >>> from autograd_ff import distributed
+    >>> distributed.abort()  # alone
+    """
     group = world()
     if group.size > 1:
         sys.stdout.flush()

@@ -5,14 +5,20 @@ Each writes in place, and no gradient goes through any of them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ..engine import NONDIFFERENTIABLE, Call, Draw, kernel
 
+if TYPE_CHECKING:
+    from .compression import Transfer
+
 __all__ = ["collective", "finish_all_reduce", "pack_gradient", "start_all_reduce", "unpack_gradient"]
 
 
-def _collective(target, run):
+def _collective(target: np.ndarray, run: Callable[[np.ndarray], None] | None) -> np.ndarray:
     if run is not None:
         run(target)
     return target
@@ -29,8 +35,9 @@ collective = kernel(
 )  # fmt: skip
 
 
-def _pack_gradient(place, gradient, factor):
-    return np.multiply(gradient, factor, out=place)
+def _pack_gradient(place: np.ndarray, gradient: np.ndarray, factor: float) -> np.ndarray:
+    np.multiply(gradient, factor, out=place)
+    return place
 
 
 def _draw_pack(draw: Draw) -> Call:
@@ -45,7 +52,7 @@ pack_gradient = kernel(
 )  # fmt: skip
 
 
-def _unpack_gradient(gradient, place):
+def _unpack_gradient(gradient: np.ndarray, place: np.ndarray) -> np.ndarray:
     np.copyto(gradient, place)
     return gradient
 
@@ -61,13 +68,13 @@ unpack_gradient = kernel(
 )  # fmt: skip
 
 
-def _start_all_reduce(flat, transfer):
+def _start_all_reduce(flat: np.ndarray, transfer: Transfer | None) -> np.ndarray:
     if transfer is not None:
         transfer.start()
     return flat
 
 
-def _finish_all_reduce(flat, transfer):
+def _finish_all_reduce(flat: np.ndarray, transfer: Transfer | None) -> np.ndarray:
     if transfer is not None:
         transfer.finish()
     return flat
