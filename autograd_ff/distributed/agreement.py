@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +12,7 @@ from ..errors import DistributedError
 from .collectives import all_gather_object
 from .group import ProcessGroup, world
 
-__all__ = ["agree"]
+__all__ = ["agree", "agree_on_batches"]
 
 SHOWN = 3
 
@@ -36,15 +37,43 @@ def agree(what: str, lines: Sequence[Any], group: ProcessGroup | None = None) ->
     if group.size == 1:
         return
     texts = [str(line) for line in lines]
-    digests = all_gather_object(hashlib.sha256("\n".join(texts).encode()).hexdigest(), group)
+    name = f"comparison of {what}"
+    digests = all_gather_object(hashlib.sha256("\n".join(texts).encode()).hexdigest(), group, name)
     if len(set(digests)) == 1:
         return
-    everyones = all_gather_object(texts, group)
+    everyones = all_gather_object(texts, group, name)
     message = [f"the ranks differ in {what}:"]
     for rank in range(1, group.size):
         if everyones[rank] != everyones[0]:
             message += _differences(everyones[0], everyones[rank], rank)
     raise DistributedError("\n  ".join(message) + here())
+
+
+def agree_on_batches(loader: Any, group: ProcessGroup | None = None) -> None:
+    """Raise on every rank if their loaders do not have equally many batches: the one with more would wait for ever.
+
+    Call it before an epoch. A loader without a length passes only where no rank's has one.
+
+    Args:
+        loader: this process's, a `DataLoader` or anything else with batches.
+        group: the processes; all of them if None.
+
+    Raises:
+        DistributedError: they differ; the message says what each rank has.
+
+    >>> import autograd_ff as af
+    >>> from autograd_ff import distributed
+    >>> distributed.agree_on_batches(af.data.DataLoader([1.0, 2.0, 3.0], batch_size=2))
+    """
+    try:
+        count = f"{len(loader)} batches"
+    except TypeError:
+        count = "batches without number"
+    samples = getattr(getattr(loader, "sampler", None), "__len__", lambda: None)
+    with contextlib.suppress(TypeError):
+        if (number := samples()) is not None:
+            count += f" of {number} samples"
+    agree("the number of batches", [count], group)
 
 
 def _differences(first: list[str], other: list[str], rank: int) -> list[str]:

@@ -1,4 +1,8 @@
-"""Gradients that travel together: each bucket is one flat array, reduced while the backward pass still runs."""
+"""Gradients that travel together: each bucket is one flat array, reduced while the backward pass still runs.
+
+The last bucket has notes at its end, which the ranks sum like all else: which parameters have a gradient at all, where that
+may differ, and whether the pass failed somewhere. So all ranks learn of it in the very pass, at no collective's cost.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import apply_raw, wrap
+from ..engine import apply_raw, constant, copy, here, wrap
+from ..errors import DistributedError
+from .collectives import all_gather_object
 from .compression import Transfer
 from .group import ProcessGroup
-from .operations import finish_all_reduce, pack_gradient, start_all_reduce, unpack_gradient
+from .operations import finish_all_reduce, pack_gradient, put, start_all_reduce
 
-__all__ = ["Bucket", "share_out"]
+__all__ = ["Bucket", "Buckets", "share_out"]
 
 
 class Bucket:
@@ -23,16 +29,20 @@ class Bucket:
         parameters: (name, Parameter) pairs, of one dtype.
         group: the processes.
         compression: what the gradients travel as, see `DistributedDataParallel`.
+        notes: how many numbers more there are at the end.
     """
 
     def __init__(
-        self, number: int, parameters: Sequence[tuple[str, Any]], group: ProcessGroup, compression: str | None
-    ):
+        self, number: int, parameters: Sequence[tuple[str, Any]], group: ProcessGroup, compression: str | None,
+        notes: int = 0,
+    ):  # fmt: skip
         self.number = number
+        self.flight: Buckets | None = None
         self.parameters = list(parameters)
-        self.group = group
         dtype = self.parameters[0][1].array.dtype
-        self.flat = np.zeros(sum(parameter.array.size for _, parameter in parameters), dtype)
+        total = sum(parameter.array.size for _, parameter in parameters)
+        self.flat = np.zeros(total + notes, dtype)
+        self.notes = self.flat[total:]
         self.places: dict[int, np.ndarray] = {}
         first = 0
         for _, parameter in parameters:
@@ -40,7 +50,7 @@ class Bucket:
             self.places[id(parameter)] = self.flat[first : first + size].reshape(parameter.array.shape)
             first += size
         self.factor = dtype.type(1 / group.size)
-        self.transfer = Transfer(group, self.flat, f"gradient bucket {number}, {self}", compression)
+        self.transfer = Transfer(group, self.flat, f"gradient bucket {number}, {self}", compression, number)
         self.empty()
 
     def __repr__(self) -> str:
@@ -54,14 +64,17 @@ class Bucket:
     def pack(self, parameter: Any) -> None:
         """Take over the gradient of a parameter that is ready."""
         place = self.places[id(parameter)]
-        apply_raw(pack_gradient, (place, parameter.grad.array), {"factor": self.factor})
+        apply_raw(pack_gradient, (place, parameter.grad.array), {"factor": self.factor, "flight": self.flight})
         self.waiting.discard(id(parameter))
 
     def start(self) -> None:
-        """Begin to sum over the ranks; a gradient that did not come counts as zero."""
+        """Begin to sum over the ranks. What this pass did not reach is as it was before it; zero, if it was nothing."""
         for _, parameter in self.parameters:
             if id(parameter) in self.waiting:
-                self.places[id(parameter)][...] = 0
+                if parameter.grad is not None:
+                    self.pack(parameter)
+                else:
+                    apply_raw(put, (self.places[id(parameter)], constant(np.zeros((), self.flat.dtype))))
         apply_raw(start_all_reduce, (self.flat,), {"transfer": self.transfer})
 
     def finish(self) -> None:
@@ -72,9 +85,91 @@ class Bucket:
         """Give a parameter the mean of its gradient."""
         place = self.places[id(parameter)]
         if parameter.grad is None:
-            parameter.grad = wrap(place.copy())
+            parameter.grad = wrap(apply_raw(copy, (place,)))
         else:
-            apply_raw(unpack_gradient, (parameter.grad.array, place))
+            apply_raw(put, (parameter.grad.array, place))
+
+
+class Buckets:
+    """All gradients of a model, pass after pass.
+
+    Args:
+        named: (name, Parameter) pairs in the order in which their gradients are expected.
+        capacity: of a bucket, in bytes.
+        group: the processes.
+        compression: see `DistributedDataParallel`.
+        presence: whether the ranks tell each other which parameters have a gradient.
+    """
+
+    def __init__(
+        self, named: Sequence[tuple[str, Any]], capacity: int, group: ProcessGroup, compression: str | None,
+        presence: bool,
+    ) -> None:  # fmt: skip
+        self.group = group
+        shared = share_out(named, capacity)
+        self.buckets = [
+            Bucket(
+                number, parameters, group, compression,
+                0 if number < len(shared) - 1 else 1 + presence * len(named),
+            )
+            for number, parameters in enumerate(shared)
+        ]  # fmt: skip
+        for bucket in self.buckets:
+            bucket.flight = self
+        self.transfers = [bucket.transfer for bucket in self.buckets]
+        self.of = {id(one): bucket for bucket in self.buckets for _, one in bucket.parameters}
+        self.notes = self.buckets[-1].notes
+        self.presence = self.notes[1:]
+        self.running = False  # from the first gradient of a pass until all sums have come
+        self.reason = ""  # why this rank's pass failed
+        self.buckets[-1].transfer.when_finished = self._ended
+
+    def begin(self) -> None:
+        """A backward pass begins. One before it that an error ended is brought to its end, for the other ranks."""
+        if self.running:
+            if not self.buckets[-1].transfer.under_way:
+                self.fail(self.reason or "it ended with an error before all gradients were there")
+            for one in self.transfers:
+                if not one.under_way and not one.finished:
+                    one.start()
+            try:
+                for one in self.transfers:
+                    one.finish()
+            except DistributedError:
+                if self.running:  # not what was to be told, but another failure
+                    raise
+        for one in self.transfers:
+            one.finished = False
+        self.running = True
+
+    def poke(self) -> None:
+        """Let the sums that are under way go on."""
+        for one in self.transfers:
+            if one.work is not None:
+                one.work.is_completed()
+
+    def fail(self, reason: str) -> None:
+        """Tell all ranks, with the last bucket, that this rank's pass cannot go on."""
+        self.reason = reason
+        self.notes[0] = 1
+
+    def _ended(self) -> None:
+        """All sums have come.
+
+        Raises:
+            DistributedError: a rank's pass failed; on every rank.
+        """
+        self.running = False
+        if self.notes[0] == 0:
+            return
+        self.notes[0] = 0
+        own, self.reason = self.reason, ""
+        failed: dict[str, list[str]] = {}
+        for rank, reason in enumerate(all_gather_object(own, self.group, "why a backward pass failed")):
+            if reason:
+                failed.setdefault(reason, []).append(str(rank))
+        told = [f"the backward pass of rank {', '.join(ranks)}: {reason}" for reason, ranks in failed.items()]
+        raise DistributedError("\n".join(told) + here())
 
 
 def share_out(parameters: Sequence[tuple[str, Any]], capacity: int) -> list[list[tuple[str, Any]]]:
@@ -85,7 +180,7 @@ def share_out(parameters: Sequence[tuple[str, Any]], capacity: int) -> list[list
     shared: list[list[tuple[str, Any]]] = []
     room = 0
     for name, parameter in parameters:
-        if room < parameter.array.nbytes or shared[-1][0][1].array.dtype != parameter.array.dtype:
+        if not shared or room < parameter.array.nbytes or shared[-1][0][1].array.dtype != parameter.array.dtype:
             room = capacity if shared else capacity // 8
             shared.append([])
         shared[-1].append((name, parameter))

@@ -2,24 +2,30 @@
 
 Every collective is started without blocking and then waited for, so that one which never ends can be reported: by each
 process, with the number and the name of the collective that it waits in, from which one sees who does what.
+
+Before each of these collectives the ranks compare in a few bytes what they are about to do: shapes or dtypes that differ,
+or one rank in a sum and another in a barrier, are an error on every rank, and neither nonsense nor a standstill.
 """
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import itertools
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from ..engine import TensorCore, apply_raw, here, versions
+from ..engine import TensorCore, here, versions
 from ..engine.state import is_observed
 from ..errors import CaptureError, DistributedError
 from .group import ProcessGroup, world
-from .operations import collective
+from .operations import collective, collective_from, memory, perform, put
 
 __all__ = [
     "ReduceOp", "Work", "all_gather", "all_gather_object", "all_reduce", "barrier", "broadcast", "broadcast_object",
@@ -82,24 +88,66 @@ class Work:
             finish()
 
     def _wait(self) -> None:
-        deadline = time.monotonic() + self.group.timeout
-        while not self.request.Test():
+        request, group = self.request, self.group
+        if request.Test():
+            self.request = None
+            return
+        assert group.watch is not None
+        begun = time.monotonic()
+        patrol = group.watch.patrol(group, self.number, self.name)
+        while not request.Test():
             # Processes may be more than cores: the one that is waited for has to run.
             os.sched_yield() if hasattr(os, "sched_yield") else time.sleep(0)
-            if time.monotonic() > deadline:
+            if time.monotonic() - begun > group.timeout:
                 raise DistributedError(
-                    f"rank {self.group.rank} of {self.group.size} has waited {self.group.timeout:g} s in collective number "
-                    f"{self.number}, {self.name}.{here()}\n"
+                    f"rank {group.rank} of {group.size} has waited {group.timeout:g} s in collective number {self.number}, "
+                    f"{self.name}.{here()}\n"
                     "  Another rank has not come to it: it is busy, stands still, or does other collectives; compare with "
                     "what the other ranks report. init_process_group(timeout=...) sets the limit."
                 )
+            patrol.look()
         self.request = None
 
 
 def start(group: ProcessGroup, name: str, method: str, *arguments: Any, finish: Any = None, **keywords: Any) -> Work:
-    """Begin one of mpi4py's collectives, such as ``"Iallreduce"``."""
+    """Begin one of mpi4py's collectives, such as ``"Iallreduce"``, which all ranks are known to begin now."""
     request = None if group.size == 1 else getattr(group.communicator, method)(*arguments, **keywords)
     return Work(group, name, request, finish)
+
+
+NAME = 200  # bytes of a name that ranks tell each other
+
+
+def meet(group: ProcessGroup, name: str) -> None:
+    """Make sure that all ranks are about to do what goes by this name.
+
+    Raises:
+        DistributedError: they are not; on every rank, with what each of them does.
+    """
+    if group.size == 1:
+        return
+    from mpi4py import MPI
+
+    digest = _digest(name)
+    extremes = np.array([digest, -digest])
+    start(group, name, "Iallreduce", MPI.IN_PLACE, extremes, op=MPI.MAX).wait()
+    if extremes[0] == -extremes[1]:
+        return
+    own = np.zeros(NAME, np.uint8)
+    text = name.encode()[:NAME]
+    own[: len(text)] = np.frombuffer(text, np.uint8)
+    everyones = np.empty((group.size, NAME), np.uint8)
+    start(group, name, "Iallgather", own, everyones).wait()
+    ranks: dict[str, list[str]] = {}
+    for rank, other in enumerate(everyones):
+        ranks.setdefault(bytes(other).rstrip(b"\0").decode(errors="replace"), []).append(str(rank))
+    doing = [f"rank {', '.join(several)}: {one}" for one, several in ranks.items()]
+    raise DistributedError("\n  ".join(["the ranks do not do the same:", *doing]) + here())
+
+
+@functools.lru_cache(256)
+def _digest(name: str) -> int:
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big") >> 1
 
 
 def _operator(op: ReduceOp) -> Any:
@@ -111,12 +159,12 @@ def _operator(op: ReduceOp) -> Any:
     }[op]  # fmt: skip
 
 
-def _array(tensor: Any, name: str, written: bool) -> np.ndarray:
-    """The array of a tensor that a collective reads or writes."""
+def _array(tensor: Any, name: str, written: bool, computed: bool = False) -> np.ndarray:
+    """The array of a tensor that a collective reads or writes, or computes with."""
     array = tensor.array if isinstance(tensor, TensorCore) else tensor
     if not isinstance(array, np.ndarray):
         raise DistributedError(f"{name} works on Tensors and arrays, not on {type(tensor).__name__}{here()}")
-    if array.dtype.kind not in "biufc" or array.dtype == np.float16:
+    if array.dtype.kind not in "biufc" or (computed and array.dtype == np.float16):
         raise DistributedError(f"{name}: MPI does not know {array.dtype}; convert to float32 for the journey{here()}")
     if written and not (array.flags.c_contiguous and array.flags.writeable):
         raise DistributedError(
@@ -125,19 +173,67 @@ def _array(tensor: Any, name: str, written: bool) -> np.ndarray:
     return array if array.flags.c_contiguous else np.ascontiguousarray(array)
 
 
-def _run(begin: Callable[[np.ndarray], Work], target: np.ndarray, async_op: bool) -> Work | None:
-    """Begin a collective that writes ``target``, and, unless it shall go on beside the program, wait for its end."""
-    if not async_op:
-        apply_raw(collective, (target,), {"run": lambda array: begin(array).wait()})
-        return None
-    if is_observed():
+def _bits(array: np.ndarray) -> np.ndarray:
+    """An array as MPI can carry it: it knows no float16."""
+    return array.view(np.uint16) if array.dtype == np.float16 else array
+
+
+def _is(tensor: Any, array: np.ndarray) -> bool:
+    return isinstance(tensor, TensorCore) and tensor.array is array
+
+
+def _rows(array: np.ndarray) -> list[np.ndarray]:
+    return [array[row, ...] for row in range(len(array))]  # arrays also where they have no dimension
+
+
+@dataclass(frozen=True)
+class _Collective:
+    """What is done with an array, and another that it is made from, whenever it is called; equal if it is the same."""
+
+    group: ProcessGroup
+    name: str
+    method: str
+    op: ReduceOp | None = None
+    src: int | None = None
+
+    communicates: ClassVar[bool] = True  # so a plan does it even if nobody looks at the result
+
+    def begin(self, target: np.ndarray, source: np.ndarray, finish: Any = None) -> Work:
+        group = self.group
+        if group.size == 1:
+            if source is not target:
+                np.copyto(target, source.reshape(target.shape))
+            return Work(group, self.name, None, finish)
+        meet(group, self.name)
+        keywords: dict[str, Any] = {}
+        given: tuple[Any, ...] = (_bits(source), _bits(target))
+        if self.src is not None:
+            given, keywords["root"] = given[1:], self.src
+        if self.op is not None:
+            keywords["op"] = _operator(self.op)
+            if source is target:
+                from mpi4py import MPI
+
+                given = MPI.IN_PLACE, target
+
+        def end() -> None:
+            if self.op is ReduceOp.AVG:
+                np.divide(target, group.size, out=target, casting="unsafe")
+            if finish is not None:
+                finish()
+
+        return start(group, self.name, self.method, *given, finish=end, **keywords)
+
+    def __call__(self, target: np.ndarray, source: np.ndarray | None = None) -> None:
+        self.begin(target, target if source is None else source).wait()
+
+
+def _refuse_async(async_op: bool) -> None:
+    if async_op and is_observed():
         raise CaptureError(
             f"a compiled step cannot hold the Work of a collective with async_op=True{here()}\n"
             "  Leave async_op away, or use DistributedDataParallel, whose collectives run beside the backward pass."
         )
-    work = begin(target)
-    versions.bump(target)
-    return work
 
 
 def all_reduce(
@@ -159,20 +255,14 @@ def all_reduce(
     tensor([1., 2.])
     """
     group = group or world()
-
-    def begin(array: np.ndarray) -> Work:
-        def finish() -> None:
-            if op is ReduceOp.AVG:
-                np.divide(array, group.size, out=array, casting="unsafe")
-
-        if group.size == 1:
-            return Work(group, "all_reduce", None, finish)
-        from mpi4py import MPI
-
-        name = f"all_reduce of {array.dtype} {array.shape}"
-        return start(group, name, "Iallreduce", MPI.IN_PLACE, array, op=_operator(op), finish=finish)
-
-    return _run(begin, _array(tensor, "all_reduce", True), async_op)
+    array = _array(tensor, "all_reduce", True, True)
+    _refuse_async(async_op)
+    run = _Collective(group, f"all_reduce, {op.value}, of {array.dtype} {array.shape}", "Iallreduce", op)
+    if async_op:
+        versions.bump(array)
+        return run.begin(array, array)
+    perform(collective, (tensor,), {"run": run})
+    return None
 
 
 def broadcast(tensor: Any, src: int = 0, group: ProcessGroup | None = None, async_op: bool = False) -> Work | None:
@@ -191,11 +281,14 @@ def broadcast(tensor: Any, src: int = 0, group: ProcessGroup | None = None, asyn
     """
     group = group or world()
     _check_rank(src, group)
-
-    def begin(array: np.ndarray) -> Work:
-        return start(group, f"broadcast of {array.dtype} {array.shape} from rank {src}", "Ibcast", array, root=src)
-
-    return _run(begin, _array(tensor, "broadcast", True), async_op)
+    array = _array(tensor, "broadcast", True)
+    _refuse_async(async_op)
+    run = _Collective(group, f"broadcast of {array.dtype} {array.shape} from rank {src}", "Ibcast", src=src)
+    if async_op:
+        versions.bump(array)
+        return run.begin(array, array)
+    perform(collective, (tensor,), {"run": run})
+    return None
 
 
 def all_gather(
@@ -223,17 +316,21 @@ def all_gather(
             f"all_gather needs {group.size} tensors of {given.dtype} {given.shape}, one for each rank; it got "
             f"{[(str(one.dtype), one.shape) for one in outputs]}{here()}"
         )
-    whole = np.empty((group.size, *given.shape), given.dtype)
-
-    def finish() -> None:
-        for output, part in zip(outputs, whole if group.size > 1 else [given], strict=True):
-            np.copyto(output, part)
+    _refuse_async(async_op)
+    run = _Collective(group, f"all_gather of {given.dtype} {given.shape}", "Iallgather")
+    whole = memory((group.size, *given.shape), given.dtype)
+    if async_op:
         versions.bump(*outputs)
 
-    def begin(array: np.ndarray) -> Work:
-        return start(group, f"all_gather of {given.dtype} {given.shape}", "Iallgather", array, whole, finish=finish)
+        def finish() -> None:
+            for output, part in zip(outputs, _rows(whole), strict=True):
+                np.copyto(output, part)
 
-    return _run(begin, given, async_op)
+        return run.begin(whole, given, finish)
+    perform(collective_from, (whole, tensor if _is(tensor, given) else given), {"run": run})
+    for output, part in zip(tensor_list, _rows(whole), strict=True):
+        perform(put, (output, part))
+    return None
 
 
 def reduce_scatter(
@@ -254,28 +351,23 @@ def reduce_scatter(
     tensor([1., 2.])
     """
     group = group or world()
-    kept = _array(output, "reduce_scatter", True)
-    inputs = [_array(one, "reduce_scatter", False) for one in input_list]
+    kept = _array(output, "reduce_scatter", True, True)
+    inputs = [_array(one, "reduce_scatter", False, True) for one in input_list]
     if len(inputs) != group.size or any(one.shape != kept.shape or one.dtype != kept.dtype for one in inputs):
         raise DistributedError(
             f"reduce_scatter needs {group.size} tensors of {kept.dtype} {kept.shape}, one for each rank; it got "
             f"{[(str(one.dtype), one.shape) for one in inputs]}{here()}"
         )
-
-    def begin(array: np.ndarray) -> Work:
-        whole = np.stack(inputs)
-
-        def finish() -> None:
-            if op is ReduceOp.AVG:
-                np.divide(array, group.size, out=array, casting="unsafe")
-
-        name = f"reduce_scatter of {array.dtype} {array.shape}"
-        if group.size == 1:
-            np.copyto(array, whole[0])
-            return Work(group, name, None, finish)
-        return start(group, name, "Ireduce_scatter_block", whole, array, op=_operator(op), finish=finish)
-
-    return _run(begin, kept, async_op)
+    _refuse_async(async_op)
+    run = _Collective(group, f"reduce_scatter, {op.value}, of {kept.dtype} {kept.shape}", "Ireduce_scatter_block", op)
+    if async_op:
+        versions.bump(kept)
+        return run.begin(kept, np.stack(inputs))
+    whole = memory((group.size, *kept.shape), kept.dtype)
+    for place, one in zip(_rows(whole), input_list, strict=True):
+        perform(put, (place, one))
+    perform(collective_from, (output, whole), {"run": run})
+    return None
 
 
 def barrier(group: ProcessGroup | None = None) -> None:
@@ -284,12 +376,16 @@ def barrier(group: ProcessGroup | None = None) -> None:
     >>> from autograd_ff import distributed
     >>> distributed.barrier()
     """
-    group = group or world()
-    start(group, "barrier", "Ibarrier").wait()
+    meet(group or world(), "barrier")
 
 
-def all_gather_object(value: Any, group: ProcessGroup | None = None) -> list[Any]:
+def all_gather_object(value: Any, group: ProcessGroup | None = None, name: str = "all_gather_object") -> list[Any]:
     """The values of all processes, in the order of their ranks: anything that pickle can take.
+
+    Args:
+        value: this process's own.
+        group: the processes; all of them if None.
+        name: what errors call it.
 
     >>> from autograd_ff import distributed
     >>> distributed.all_gather_object({"batches": 3})
@@ -300,12 +396,13 @@ def all_gather_object(value: Any, group: ProcessGroup | None = None) -> list[Any
         return [value]
     import pickle
 
+    meet(group, name)
     data = np.frombuffer(pickle.dumps(value), np.uint8)
     sizes = np.empty(group.size, np.int64)
-    start(group, "all_gather_object, sizes", "Iallgather", np.array([data.size], np.int64), sizes).wait()
+    start(group, name, "Iallgather", np.array([data.size], np.int64), sizes).wait()
     places = np.concatenate([[0], np.cumsum(sizes)])
     whole = np.empty(int(places[-1]), np.uint8)
-    start(group, "all_gather_object", "Iallgatherv", data, [whole, sizes]).wait()
+    start(group, name, "Iallgatherv", data, [whole, sizes]).wait()
     return [pickle.loads(whole[first:last].tobytes()) for first, last in itertools.pairwise(places)]
 
 
@@ -322,6 +419,7 @@ def broadcast_object(value: Any, src: int = 0, group: ProcessGroup | None = None
         return value
     import pickle
 
+    meet(group, f"broadcast_object from rank {src}")
     data = np.frombuffer(pickle.dumps(value), np.uint8).copy() if group.rank == src else None
     size = np.array([0 if data is None else data.size], np.int64)
     start(group, "broadcast_object, size", "Ibcast", size, root=src).wait()

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-from ..engine import depend, here
+from ..engine import TensorCore, apply_raw, condition, constant, depend, here, host, is_grad_enabled
 from ..engine.backward import when_backward_ends
 from ..errors import DistributedError
 from ..nn import Module
 from .agreement import agree
-from .buckets import Bucket, share_out
-from .collectives import ReduceOp, all_reduce, broadcast, broadcast_object
+from .buckets import Buckets
+from .collectives import broadcast_object, start
 from .group import ProcessGroup, world
+from .operations import collective, memory, perform, put
 
 __all__ = ["DistributedDataParallel"]
+
+SHOWN = 8
 
 
 class DistributedDataParallel(Module):
@@ -28,17 +32,23 @@ class DistributedDataParallel(Module):
     ``backward()`` returns. With a mean loss over B/N samples in each of N processes the gradients are those of the mean
     over all B, to rounding.
 
+    Which parameters are trained is settled here: freeze and add before. The names in ``state_dict()`` begin with
+    ``module.``, as in PyTorch; save ``model.module.state_dict()`` to have them without. A copy (``copy.deepcopy``, pickle)
+    is a model of its own that averages with the other ranks' copies. Under ``no_grad`` nothing is communicated, so one rank
+    may evaluate alone.
+
     Args:
         module: the model; ``.module`` afterwards.
         process_group: the processes; all of them if None.
         bucket_cap_mb: the size of a bucket, in MiB.
         find_unused_parameters: take parameters that a backward pass did not reach for such with a gradient of zeros, where
-            another rank reached them. Otherwise they are an error, which names them.
+            another rank reached them. Otherwise they are an error, which names them on every rank.
         broadcast_buffers: make buffers rank 0's again before each forward pass in training mode.
         gradient_compression: ``"float16"`` or ``"bfloat16"``: gradients travel in half the bytes.
 
     Raises:
-        DistributedError: the ranks' models differ in names, shapes or dtypes; the message says which and how.
+        DistributedError: the ranks' models differ in names, shapes or dtypes; the message says which and how. In a backward
+            pass: see ``find_unused_parameters``; or it ended with an error on another rank.
 
     Source: Li et al. 2020, "PyTorch Distributed: experiences on accelerating data parallel training".
 
@@ -56,47 +66,86 @@ class DistributedDataParallel(Module):
     ) -> None:  # fmt: skip
         super().__init__()
         self.module = module
-        self.group = process_group or world()
+        self.process_group = process_group or world()
         self.capacity = int(bucket_cap_mb * 2**20)
         self.find_unused_parameters = find_unused_parameters
         self.broadcast_buffers = broadcast_buffers
         self.gradient_compression = gradient_compression
         self.synchronizes = True
-        named = [(name, one) for name, one in module.named_parameters() if one.requires_grad]
-        if not named:
-            raise DistributedError(f"no parameter of the model requires grad, so there is nothing to average{here()}")
+        named = _trained(module)
         stored = [*module.named_parameters(), *module.named_buffers()]
         trained = {name for name, _ in named}
-        agree(
-            "the model's parameters and buffers",
-            [
-                f"{name} {one.array.dtype} {one.array.shape}{' trained' if name in trained else ''}"
-                for name, one in stored
-            ],
-            self.group,
-        )
-        for _, one in stored:
-            broadcast(one, 0, self.group)
+        settings = [f"bucket_cap_mb={bucket_cap_mb}", f"{find_unused_parameters=}", f"{broadcast_buffers=}",
+                    f"{gradient_compression=}"]  # fmt: skip
+        kinds = [f"{name} {one.array.dtype} {one.array.shape}{' trained' * (name in trained)}" for name, one in stored]
+        agree("the model's parameters and buffers", [*kinds, *settings], self.process_group)
+        if not named:
+            raise DistributedError(f"no parameter of the model requires grad, so there is nothing to average{here()}")
+        self.group = self.process_group.channel()
+        _broadcast([one for _, one in stored], self.group)
+        self._attach(named)
+
+    def _attach(self, named: list[tuple[str, Any]]) -> None:
+        """Listen to the gradients of these parameters."""
         self._names = {id(one): name for name, one in named}
-        self._order: list[str] = []  # of readiness, in the first backward pass
-        self._arranged = False  # whether the buckets are in that order
+        self._order: list[str] = []  # of readiness, in the last backward pass
+        self._arranged: bool | None = False  # whether the buckets are in that order; None: next time
         self._started = 0  # how many buckets are, in this backward pass
         self._make_buckets(named[::-1])  # the last layer's gradients come first
+        self._leaves: dict[int, Any] = {}
         for _, one in named:
-            one.register_post_accumulate_grad_hook(self._ready)
+            self._listen(one)
+
+    def _listen(self, parameter: Any) -> None:
+        parameter.register_post_accumulate_grad_hook(self._ready)
+        self._leaves[id(parameter)] = parameter.node
 
     def _make_buckets(self, named: list[tuple[str, Any]]) -> None:
-        self.buckets = [
-            Bucket(number, parameters, self.group, self.gradient_compression)
-            for number, parameters in enumerate(share_out(named, self.capacity))
-        ]
-        self._bucket_of = {id(one): bucket for bucket in self.buckets for _, one in bucket.parameters}
+        self._flight = Buckets(named, self.capacity, self.group, self.gradient_compression, self.find_unused_parameters)
+        self.buckets = self._flight.buckets
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> DistributedDataParallel:
+        return _copied(copy.deepcopy(self.module, memo), self._options(), self.training)
+
+    def __reduce__(self) -> Any:
+        return _copied, (self.module, self._options(), self.training)
+
+    def _options(self) -> dict[str, Any]:
+        names = ("process_group", "group", "capacity", "find_unused_parameters", "broadcast_buffers",
+                 "gradient_compression", "synchronizes")  # fmt: skip
+        return {name: self.__dict__[name] for name in names}
+
+    # ---------------------------------------------------------------- the forward pass
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        if self.group.size > 1 and self.broadcast_buffers and self.training:
-            for _, buffer in self.module.named_buffers():
-                broadcast(buffer, 0, self.group)
+        if self.group.size > 1 and is_grad_enabled() and self.training:
+            self._check_unchanged()
+            if depend(self._synchronizes):
+                if self._arranged is None:
+                    self._rearrange()
+                if self.broadcast_buffers:
+                    _broadcast([one for _, one in self.module.named_buffers()], self.group)
         return self.module(*args, **kwargs)
+
+    def _check_unchanged(self) -> None:
+        """Parameters that came, went or changed their mind would be averaged by some ranks, or by none."""
+        now = [one for _, one in self.module.named_parameters() if one.requires_grad]
+        if [*map(id, now)] == [*self._names]:
+            for one in now:
+                if one.node is not self._leaves[id(one)]:  # frozen for a while, which forgot the hooks
+                    self._listen(one)
+            return
+        names = {id(one): name for name, one in self.module.named_parameters()}
+        added = [names[id(one)] for one in now if id(one) not in self._names]
+        trained = {id(one) for one in now}
+        frozen = [name for one, name in self._names.items() if one not in trained and one in names]
+        gone = [name for one, name in self._names.items() if one not in names]
+        changes = [("are trained now", added), ("do not require grad any more", frozen), ("are there no more", gone)]
+        told = "; ".join(f"{_some(several)} {what}" for what, several in changes if several)
+        raise DistributedError(
+            f"the model has changed since DistributedDataParallel took it: {told or 'its parameters have another order'}."
+            f"{here()}\n  Freeze, add and replace parameters before; or wrap the model again, on all ranks."
+        )
 
     @contextmanager
     def no_sync(self) -> Iterator[None]:
@@ -125,10 +174,25 @@ class DistributedDataParallel(Module):
             return
         if when_backward_ends(self._end):
             self._begin()
-        self._order.append(self._names[id(parameter)])
-        self._bucket_of[id(parameter)].pack(parameter)
+        bucket = self._flight.of[id(parameter)]
+        name = self._names[id(parameter)]
+        if parameter.grad.node is not None:
+            raise DistributedError(
+                f"the gradient of {name} has a graph of its own (create_graph=True), which the mean over the ranks would "
+                f"not have.{here()}\n"
+                "  Use autograd.grad(loss, parameters, create_graph=True), and backward() for what is made of it."
+            )
+        if bucket.number < self._started:
+            raise DistributedError(
+                f"the gradient of {name} came a second time in one backward pass, and the first is on its way.{here()}\n"
+                "  A backward() inside a backward pass does that; wrap it in no_sync(), and average afterwards."
+            )
+        self._order.append(name)
+        bucket.pack(parameter)
         # In the order of their numbers, on every rank: collectives are matched by their order.
         while self._started < len(self.buckets) and not self.buckets[self._started].waiting:
+            if self._started == len(self.buckets) - 1:
+                self._note()
             self.buckets[self._started].start()
             self._started += 1
 
@@ -136,45 +200,116 @@ class DistributedDataParallel(Module):
         return self.synchronizes
 
     def _begin(self) -> None:
-        """A backward pass begins; one before it may have ended with an error."""
+        """A backward pass begins."""
+        host(self._flight.begin)
         self._started = 0
         self._order.clear()
         for bucket in self.buckets:
             bucket.empty()
 
+    def _note(self) -> None:
+        """What goes with the last bucket: which parameters have a gradient."""
+        if self.find_unused_parameters:
+            present = [one.grad is not None for bucket in self.buckets for _, one in bucket.parameters]
+            apply_raw(put, (self._flight.presence, constant(np.array(present, np.int8))))
+
     def _end(self) -> None:
-        """The backward pass is over: what it did not reach, and the means."""
-        missing = {
-            id(one): name for bucket in self.buckets for name, one in bucket.parameters if id(one) in bucket.waiting
-        }
+        """The backward pass is over: start what it did not reach. Nothing is waited for yet, as there may be other models."""
+        missing = [name for bucket in self.buckets for name, one in bucket.parameters if id(one) in bucket.waiting]
         if missing and not self.find_unused_parameters:
-            names = ", ".join([*missing.values()][:8]) + (" …" if len(missing) > 8 else "")
-            raise DistributedError(
-                f"rank {self.group.rank}: the backward pass reached {len(self._names) - len(missing)} of {len(self._names)} "
-                f"parameters, and not {names}, whose gradients the other ranks wait for.{here()}\n"
-                "  Use them in the forward pass, freeze them with requires_grad_(False), or pass "
+            self._flight.fail(
+                f"it reached {len(self._names) - len(missing)} of {len(self._names)} parameters, and not {_some(missing)}.\n"
+                "  Use them in the forward pass, freeze them with requires_grad_(False) before wrapping the model, or pass "
                 "find_unused_parameters=True."
             )
+        if self._started < len(self.buckets):
+            self._note()
         for bucket in self.buckets[self._started :]:
             bucket.start()
-        reached = None
-        if self.find_unused_parameters:
-            reached = np.array([one not in missing for one in self._names], np.int8)
-            all_reduce(reached, ReduceOp.MAX, self.group)
-        anywhere = (
-            {one for one, used in zip(self._names, reached, strict=True) if used} if reached is not None else None
-        )
+        self._started = len(self.buckets)
+        when_backward_ends(self._finish)
+
+    def _finish(self) -> None:
+        """Wait for the sums, and hand the means out."""
         for bucket in self.buckets:
             bucket.finish()
+        anywhere: tuple[bool, ...] = (True,) * len(self._names)
+        if self.find_unused_parameters:
+            anywhere = _which(self._flight.presence)
+            condition(_are, self._flight.presence, anywhere)
+        used = iter(anywhere)
+        for bucket in self.buckets:
             for _, parameter in bucket.parameters:
-                if anywhere is None or id(parameter) in anywhere:
+                if next(used):
                     bucket.unpack(parameter)
-        if not self._arranged:
-            self._arranged = True
-            self._rearrange()
+        if self._arranged is False:
+            self._arranged = None
 
     def _rearrange(self) -> None:
         """Make buckets in the order in which rank 0's gradients came."""
+        self._arranged = True
         place = {name: number for number, name in enumerate(broadcast_object(self._order, 0, self.group))}
         named = [pair for bucket in self.buckets for pair in bucket.parameters]
         self._make_buckets(sorted(named, key=lambda pair: place.get(pair[0], len(place))))
+
+
+def _trained(module: Module) -> list[tuple[str, Any]]:
+    return [(name, one) for name, one in module.named_parameters() if one.requires_grad]
+
+
+def _copied(module: Module, options: dict[str, Any], training: bool) -> DistributedDataParallel:
+    """A model like another, which was agreed on."""
+    new = DistributedDataParallel.__new__(DistributedDataParallel)
+    Module.__init__(new)
+    new.module = module
+    new.__dict__.update(options)
+    new.training = training
+    new._attach(_trained(module))
+    return new
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+
+
+def _which(notes: np.ndarray) -> tuple[bool, ...]:
+    return tuple((notes > 0).tolist())
+
+
+def _are(notes: np.ndarray, expected: tuple[bool, ...]) -> bool:
+    return _which(notes) == expected
+
+
+def _broadcast(tensors: Sequence[TensorCore], group: ProcessGroup) -> None:
+    """Make tensors rank 0's, all of one dtype at once."""
+    if group.size == 1:
+        return
+    kinds: dict[np.dtype, list[TensorCore]] = {}
+    for one in tensors:
+        kinds.setdefault(one.array.dtype, []).append(one)
+    for dtype, several in kinds.items():
+        flat = memory((sum(one.array.size for one in several),), dtype)
+        ends = np.cumsum([one.array.size for one in several]).tolist()
+        for end, one in zip(ends, several, strict=True) if group.rank == 0 else ():
+            perform(put, (flat[end - one.array.size : end].reshape(one.array.shape), one))
+        perform(collective, (flat,), {"run": _FromFirst(group)})
+        for end, one in zip(ends, several, strict=True) if group.rank > 0 else ():
+            perform(put, (one, flat[end - one.array.size : end].reshape(one.array.shape)))
+
+
+class _FromFirst:
+    """Broadcasts what ranks are known to have alike; equal to others of the same group."""
+
+    communicates = True  # so rank 0's plan does it too, although nobody there looks at the result
+
+    def __init__(self, group: ProcessGroup) -> None:
+        self.group = group
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _FromFirst) and other.group is self.group
+
+    def __hash__(self) -> int:
+        return id(self.group)
+
+    def __call__(self, array: np.ndarray) -> None:
+        start(self.group, "broadcast of rank 0's buffers", "Ibcast", array.view(np.uint8), root=0).wait()

@@ -13,7 +13,7 @@ again, so a whole model that was loaded anew is one flat array as before.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -169,9 +169,10 @@ class FlatBuffer:
 class Layout:
     """Where the parameters of one group lie."""
 
-    __slots__ = ("buffers", "homes", "params", "placed")
+    __slots__ = ("buffers", "homes", "make", "params", "placed")
 
-    def __init__(self) -> None:
+    def __init__(self, make: Callable[[Sequence[Any], np.dtype[Any]], FlatBuffer] = FlatBuffer) -> None:
+        self.make = make
         self.params: list[Any] = []
         self.placed: list[np.ndarray] = []
         # The buffer and the position in it; None for what is not floating, which cannot have a gradient.
@@ -228,7 +229,7 @@ class Layout:
                 if state.count:
                     kept[id(gone)] = (gone, state)
         for dtype, members in moving.items():
-            buffer = FlatBuffer([param for _, param, _ in members], dtype)
+            buffer = self.make([param for _, param, _ in members], dtype)
             self.buffers.append(buffer)
             for position, (at, _, state) in enumerate(members):
                 homes[at] = (buffer, position)

@@ -315,6 +315,7 @@ class FlatOptimizer(Optimizer):
     # the moments are looked through.
     flushes_subnormals = True
     _flush_interval = 64
+    _make_buffer: Callable[..., FlatBuffer] = FlatBuffer
 
     def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
         self.steps_taken = 0
@@ -344,7 +345,7 @@ class FlatOptimizer(Optimizer):
         while len(layouts) > len(groups):
             layouts.pop().settle([], self._kept)
         while len(layouts) < len(groups):
-            layouts.append(Layout())
+            layouts.append(Layout(self._make_buffer))
         # First those that lose parameters: another group may have received them.
         for layout, group in zip(layouts, groups, strict=True):
             present = {id(param) for param in group["params"]}

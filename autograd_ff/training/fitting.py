@@ -12,6 +12,7 @@ import numpy as np
 
 from ..compiler import CompiledStep
 from ..compiler import compile as compile_step
+from ..distributed import all_gather_object
 from ..engine import TensorCore, get_default_dtype, here, warn, wrap
 from ..errors import AutogradError, CaptureError, DtypeError, NonFiniteError, StateDictError
 from ..functions.random import default_generator
@@ -22,6 +23,7 @@ from .callbacks.surroundings import announce
 from .interrupt import Interruption
 from .passes import Passes
 from .running import RunningLogs, RunningMeans, logs_of
+from .sharing import Sharing
 from .snapshot import KeptBuffers, Snapshot, put_modes
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ __all__ = ["INTERRUPTED", "WHOLE", "Fitting", "NotFinite", "Part"]
 # Attributes of a trainer that no step depends on, or that it is told of otherwise.
 OF_THE_LOOP = {
     "_fitting", "_proportions", "batch", "batches", "called", "epoch", "epochs", "has_validation", "history", "metrics", "part",
-    "stop_reason", "verbose",
+    "sharing", "stop_reason", "verbose",
 }  # fmt: skip
 LONG = 3.0  # seconds; what takes longer is told of
 CHANGES = 16  # of the others, after which compiling anew each time is no gain
@@ -79,7 +81,8 @@ class Fitting:
         self.training = training
         self.validation = validation
         self.callbacks = callbacks
-        self.passes = Passes(training, steps_per_epoch)
+        self.sharing = trainer.sharing
+        self.passes = Passes(training, self.sharing, steps_per_epoch)
         self.class_weight = class_weight
         self.accumulate = accumulate
         self.validation_steps = validation_steps
@@ -102,7 +105,7 @@ class Fitting:
 
     def run(self, checks: bool | Collection[str]) -> None:
         trainer = self.trainer
-        if self.checkpoint is not None:
+        if self.checkpoint is not None and self.sharing.leads:
             check_writable(self.checkpoint)
         modes = [(module, module.training) for module in trainer.model.modules()]
         with ExitStack() as closing, Interruption() as interruption:
@@ -138,7 +141,8 @@ class Fitting:
         from .checks import announce, examine
 
         batch = self.passes.first()
-        if batch is not None:
+        if batch is not None and self.sharing.leads:
+            self.sharing.synchronize(False)
             announce(examine(self.trainer, *self._weighted(batch), checks))
 
     def _epoch(self, interruption: Interruption) -> None:
@@ -151,15 +155,22 @@ class Fitting:
         self._buffers = KeptBuffers(trainer.model)
         batches = map(self._weighted, self.passes.epoch(trainer.epoch, done))
         while group := tuple(islice(batches, self.accumulate)):
-            self._group(group)
-            if interruption.requested:
-                trainer.stop_reason = "interrupted"
-                return
-            if trainer.stop_reason is not None:
+            if self._group(group, interruption):
+                self._look(interruption)
+                if trainer.stop_reason == "interrupted":
+                    return
                 break
         self._end_epoch()
+        self._look(interruption)
+
+    def _look(self, interruption: Interruption) -> None:
+        """Whether the training is to stop, for all processes alike."""
+        trainer = self.trainer
         if interruption.requested:
             trainer.stop_reason = "interrupted"
+        if not self.sharing.alone:
+            reasons = all_gather_object(trainer.stop_reason)
+            trainer.stop_reason = "interrupted" if "interrupted" in reasons else next(filter(None, reasons), None)
 
     def _reset(self) -> None:
         self.means = RunningMeans()
@@ -168,6 +179,7 @@ class Fitting:
 
     def _end_epoch(self) -> None:
         trainer = self.trainer
+        self.sharing.buffers()
         logs = self.logs()
         if self.validation is not None and (trainer.epoch + 1) % self.validation_freq == 0:
             found = trainer._evaluate(self.validation, self.validation_steps, self.callbacks)
@@ -220,18 +232,21 @@ class Fitting:
             counts *= batch.weights.array
         return batch._replace(weights=wrap(counts))
 
-    def _group(self, group: tuple[Batch, ...]) -> None:
-        """One step, on one batch or on several together."""
-        trainer, callbacks = self.trainer, self.callbacks
+    def _group(self, group: tuple[Batch, ...], interruption: Interruption) -> bool:
+        """One step, on one batch or on several together; whether it is to be the last, for all processes alike."""
+        trainer, callbacks, sharing = self.trainer, self.callbacks, self.sharing
         samples = sum(batch.size for batch in group)
         self._buffers.keep()
         random = default_generator().numpy.bit_generator.state
-        for place, batch in enumerate(group):
+        stopping = False
+        for place, whole in enumerate(group):
             number = trainer.batch
             callbacks.call("on_train_batch_begin", number, {})
-            share = wrap(np.asarray(batch.size / samples, get_default_dtype())) if len(group) > 1 else None
+            batch, counted = sharing.part(whole)
+            share = sharing.share(counted, samples)
             first, last = place == 0, place == len(group) - 1
             trainer.part = Part(first, last, share)  # for callbacks: a replayed step does not set it
+            sharing.synchronize(last)
             try:
                 # What is not finite is found below, and told with the operation that made it so.
                 with np.errstate(all="ignore") if trainer.check_finite else nullcontext():
@@ -241,10 +256,14 @@ class Fitting:
                         result = self._replayed(first, last, (*batch, share), batch.size)
             except NotFinite as error:
                 raise self._not_finite(batch, str(error), random) from None
-            self.means.add(trainer.measured(result, batch, trainer.metrics), batch.size)
+            wished = interruption.requested or trainer.stop_reason is not None
+            measured, stopping = trainer.measured(result, batch, trainer.metrics, counted, wished)
+            self.means.add(measured, whole.size)
             self._completed = result = None  # frees what they hold before the next step
             trainer.batch += 1
             callbacks.call("on_train_batch_end", number, RunningLogs(self.logs))
+        # What this process alone has come to wish since, the others hear of after the next step.
+        return stopping if not sharing.alone else interruption.requested or trainer.stop_reason is not None
 
     def _step(self, first: bool, last: bool, inputs: Any, targets: Any, weights: Any, share: Any) -> Any:
         """The trainer's step; what nobody looks at is not returned."""
@@ -332,6 +351,7 @@ class Fitting:
         from .nonfinite import explain
 
         trainer = self.trainer
+        self.sharing.synchronize(False)
         self._buffers.restore()
         default_generator().numpy.bit_generator.state = random
         if trainer.optimizer is not None:

@@ -9,6 +9,8 @@ import time
 from types import FrameType, TracebackType
 from typing import Any
 
+from ..distributed import get_world_size
+
 TOGETHER = 1.0  # seconds
 
 
@@ -28,12 +30,14 @@ class Interruption:
     def __init__(self) -> None:
         self.requested = False
         self._since = 0.0
-        self._previous: Any = None
+        self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> Interruption:
-        main = threading.current_thread() is threading.main_thread()
-        if main and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # who ignores it means to go on
-            self._previous = signal.signal(signal.SIGINT, self._handle)
+        if threading.current_thread() is threading.main_thread():
+            # Launchers of several processes, and schedulers whose time is up, end them by SIGTERM.
+            for number in (signal.SIGINT, *((signal.SIGTERM,) if get_world_size() > 1 else ())):
+                if signal.getsignal(number) is not signal.SIG_IGN:  # who ignores it means to go on
+                    self._previous[number] = signal.signal(number, self._handle)
         return self
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
@@ -51,5 +55,5 @@ class Interruption:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._previous is not None:
-            signal.signal(signal.SIGINT, self._previous)
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)

@@ -9,6 +9,7 @@ from typing import Any
 from ..engine import here
 from ..errors import AutogradError
 from .batches import Batch, Batches
+from .sharing import Sharing
 
 __all__ = ["Passes"]
 
@@ -21,8 +22,9 @@ class Passes:
     skipped, goes on with just the batches that are left.
     """
 
-    def __init__(self, batches: Batches, steps: int | None = None) -> None:
+    def __init__(self, batches: Batches, sharing: Sharing, steps: int | None = None) -> None:
         self._batches = batches
+        self._sharing = sharing
         self._steps = steps
         self._pass: Iterator[Batch] | None = None
         self._began: list[Any] | None = None
@@ -51,7 +53,14 @@ class Passes:
                 return
 
     def _begin(self) -> None:
+        randomness, sharing = self._batches.randomness, self._sharing
+        if not sharing.alone:
+            randomness.restore(sharing.common(randomness.state()))
         self._pass = self._batches.epoch()
+        if not sharing.alone:
+            # Some samplers draw when they are first asked: before the processes' random numbers part.
+            self._pass = chain(list(islice(self._pass, 1)), self._pass)
+            sharing.apart()
         self._began = self._batches.began
         self._consumed = 0
 
@@ -77,6 +86,7 @@ class Passes:
             assert self._pass is not None
             self._consumed = sum(1 for _ in islice(self._pass, state["consumed"]))
         randomness.restore(state["now"])
+        self._sharing.apart()
 
 
 def _exhausted(epoch: int, batch: int) -> AutogradError:

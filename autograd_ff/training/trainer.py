@@ -6,7 +6,7 @@ import copy
 import functools
 import inspect
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any
@@ -29,6 +29,7 @@ from .holdings import stateful
 from .loss_kind import unreduced
 from .metrics import resolve
 from .running import RunningLogs, RunningMeans, logs_of
+from .sharing import Sharing
 from .snapshot import Snapshot, put_modes
 from .splitting import split_off
 
@@ -133,6 +134,7 @@ class Trainer:
         self.called: set[str] = set()  # which of `backward` and `update` a step made use of
         self._proportions: list[float] = []  # of the groups' learning rates
         self._fitting: Fitting | None = None
+        self.sharing = Sharing(self)  # what this process has of the training, where several work at it
 
     # ---------------------------------------------------------------- what a step is
 
@@ -188,7 +190,7 @@ class Trainer:
                 "  What item(), float() or numpy() gives has no gradient."
             )
         self.called |= {"backward"}
-        if self.check_finite:
+        if self.check_finite and self.sharing.alone:  # else the others would wait; they see it in the mean gradient
             condition(_finite_loss, loss.array)
         if self.part.first:
             self.optimizer.zero_grad()
@@ -348,6 +350,9 @@ class Trainer:
         self.has_validation = validation is not None
         self.verbose = _level(verbose)
         self.stop_reason = None
+        self.sharing = Sharing(self, learning=True)
+        self.sharing.agree("what to train", f"{epochs} epochs", f"batches: {self.batches}", f"accumulate={accumulate}")
+        self.verbose = self.verbose if self.sharing.leads else 0
         self.history = History()
         self.history.params = {"epochs": epochs, "steps": self.batches, "verbose": self.verbose}
         self._fitting = Fitting(
@@ -361,6 +366,7 @@ class Trainer:
             self._fitting.run(checks)
         finally:
             self.history.stop_reason = self.stop_reason
+            self.sharing.close()
         return self.history
 
     @property
@@ -434,6 +440,7 @@ class Trainer:
         batches = batches_of(data, targets, sample_weight, batch_size=batch_size)
         with self._saying(verbose):
             if not self.fitting:
+                self.sharing = Sharing(self)
                 self.batches = batches.count if steps is None else steps
             return self._evaluate(batches, steps, Callbacks(self._with_progress(callbacks), self))
 
@@ -447,7 +454,8 @@ class Trainer:
             callbacks.call("on_test_begin")
             for number, batch in enumerate(islice(batches.epoch(), steps)):
                 callbacks.call("on_test_batch_begin", number)
-                means.add(self.measured(self.test_step(*batch), batch, metrics), batch.size)
+                part, counted = self.sharing.part(batch)
+                means.add(self.measured(self.test_step(*part), part, metrics, counted)[0], batch.size)
                 callbacks.call("on_test_batch_end", number, RunningLogs(logs))
             if not means.sums:
                 raise ShapeError(f"there is nothing to evaluate: the data gave no batch.{here()}")
@@ -473,12 +481,14 @@ class Trainer:
         parts: list[Any] = []
         with self._saying(verbose), self._evaluating():
             if not self.fitting:
+                self.sharing = Sharing(self)
                 self.batches = batches.count if steps is None else steps
             called = Callbacks(self._with_progress(callbacks), self)
             called.call("on_predict_begin")
             for number, batch in enumerate(islice(batches.epoch(), steps)):
                 called.call("on_predict_batch_begin", number)
-                parts.append(self(batch.inputs))
+                part, counted = self.sharing.part(batch)
+                parts += self.sharing.together({}, [self(part.inputs)], counted)[1]
                 called.call("on_predict_batch_end", number, {"outputs": parts[-1]})
             called.call("on_predict_end")
         if not parts:
@@ -504,15 +514,25 @@ class Trainer:
         finally:
             self.verbose = before
 
-    def measured(self, result: Any, batch: Batch, metrics: Iterable[Any]) -> dict[str, float]:
-        """The numbers of a step's result, after the metrics have looked at its outputs."""
+    def measured(
+        self, result: Any, batch: Batch, metrics: Sequence[Any], counted: int, stopping: bool = False
+    ) -> tuple[dict[str, float], bool]:
+        """The numbers of a step's result, after the metrics have looked at its outputs: of all processes that share it.
+
+        Args:
+            result: of this process's step on ``batch``, of whose samples the first ``counted`` count.
+            stopping: whether this process wants to stop; also returned, for all of them.
+        """
         values = dict(result) if isinstance(result, Mapping) else {"loss": result}
         outputs = values.pop("outputs", None)
-        if outputs is not None and batch.targets is not None:
-            weights = None if batch.weights is None else batch.weights.array
+        numbers = {name: _number(name, value) for name, value in values.items()}
+        fields = (outputs, *batch[1:]) if metrics and outputs is not None and batch.targets is not None else ()
+        numbers, whole, stopping = self.sharing.together(numbers, fields, counted, stopping)
+        if whole:
+            outputs, targets, weights = whole
             for metric in metrics:
-                metric.update_state(batch.targets, outputs, weights)
-        return {name: _number(name, value) for name, value in values.items()}
+                metric.update_state(targets, outputs, None if weights is None else weights.array)
+        return numbers, stopping
 
     # ---------------------------------------------------------------- checkpoints
 
@@ -570,11 +590,17 @@ class Trainer:
 
     def save(self, path: Any) -> None:
         """Write `state_dict` to a safetensors file, whole or not at all; ``fit(…, resume=path)`` goes on from it."""
-        save({"format": FORMAT, **self.state_dict()}, path)
+        state = {"format": FORMAT, **self.state_dict()}
+        if self.sharing.leads:
+            save(state, path)
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy has the model, not the data: what a running or past `fit` needed stays behind."""
-        return {**vars(self), "_fitting": None, "part": WHOLE}
+        return {**vars(self), "_fitting": None, "part": WHOLE, "sharing": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.sharing = Sharing(self)
 
     # ---------------------------------------------------------------- small things
 

@@ -99,7 +99,7 @@ class ModelCheckpoint(Monitor):
     def on_train_begin(self, logs: Any = None) -> None:
         super().on_train_begin(logs)
         folder = os.path.dirname(self.filepath)
-        if "{" not in folder:
+        if "{" not in folder and self.trainer.sharing.leads:
             os.makedirs(folder or os.curdir, exist_ok=True)
             check_writable(self.filepath)
 
@@ -146,15 +146,15 @@ class ModelCheckpoint(Monitor):
                 return
             self._say(epoch, f"{self.monitor} {current:.5g}, wrote {path}" if better else f"wrote {path}")
         for old, _ in dropped:
-            if old != path:
+            if old != path and self.trainer.sharing.leads:
                 self._delete(old)
 
     def write(self, path: str) -> None:
-        """Write the file. A subclass may write another kind."""
-        if self.save_weights_only:
-            save(self.model.state_dict(), path)
-        else:
+        """Write the file; of several processes the first alone does. A subclass may write another kind."""
+        if not self.save_weights_only:
             self.trainer.save(path)
+        elif self.trainer.sharing.leads:
+            save(self.model.state_dict(), path)
 
     def _surplus(self, kept: list[tuple[str, float | None]]) -> list[tuple[str, float | None]]:
         """What is too much: the worst, and of equals the latest; where numbers are missing, the oldest."""

@@ -1,0 +1,99 @@
+"""The trainer with several processes: what they train together is what one trains alone, and any number may go on from it."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from mpi_jobs import passes, run_job
+
+TRAIN = """
+import json, sys
+import numpy as np
+import autograd_ff as af
+from autograd_ff import distributed as dist, nn, optim
+from autograd_ff.training import Callback, CSVLogger, EarlyStopping, ModelCheckpoint, Trainer
+
+dist.init_process_group(timeout=60)
+settings = json.loads(sys.argv[1])
+random = np.random.default_rng(0)
+inputs = random.normal(size=(101, 20)).astype(np.float32)
+labels = (inputs @ random.normal(size=(20, 5))).argmax(1)
+weights = random.uniform(0.5, 2, 101).astype(np.float32)
+
+
+class Keep(Callback):
+    # Leaves a checkpoint in the middle of an epoch, as a crash would find it.
+    def on_train_batch_end(self, batch, logs=None):
+        if (self.trainer.epoch, batch) == (1, 2):  # the end of a step, accumulated or not
+            self.trainer.save("middle.safetensors")
+            if settings.get("stop"):
+                self.trainer.stop()
+
+
+af.manual_seed(settings.get("seed", 0))
+model = nn.Sequential(nn.Linear(20, 32), nn.Tanh(), nn.Linear(32, 5))
+trainer = Trainer(model, nn.CrossEntropyLoss(), optim.AdamW(model.parameters(), lr=1e-2), ["accuracy", "sparse_top_k_categorical_accuracy"])
+history = trainer.fit(
+    inputs, labels, epochs=4, batch_size=settings.get("batch_size", 16), validation_split=0.2, sample_weight=weights,
+    accumulate=settings.get("accumulate", 1), clip=1.0, resume=settings.get("resume"), verbose=2,
+    compile={"fast": False, "threads": False} if settings.get("compile") else False,
+    callbacks=[Keep(), EarlyStopping(monitor="loss", patience=2), CSVLogger("log.csv"),
+               ModelCheckpoint("best.safetensors", monitor="val_loss", save_best_only=True)],
+)
+scores = trainer.evaluate(inputs, labels)
+predicted = trainer.predict(inputs, batch_size=30).numpy()
+everyones = dist.all_gather_object([one.detach().numpy().tobytes() for one in model.parameters()])
+assert all(one == everyones[0] for one in everyones), "the processes have different weights"
+if dist.get_rank() == 0:
+    state = {f"p.{name}": one.numpy() for name, one in model.state_dict().items()}
+    curves = {f"h.{name}": np.array(values) for name, values in history.items()}
+    np.savez(settings["out"], predicted=predicted, scores=np.array([*scores.values()]), **state, **curves)
+"""
+
+
+def trained(folder, ranks, **settings):
+    name = f"out{ranks}-{len(list(folder.iterdir()))}.npz"
+    printed = passes(ranks, TRAIN, json.dumps({**settings, "out": name}), folder=folder)
+    return dict(np.load(folder / name)), printed
+
+
+def assert_close(found, wanted):
+    assert set(found) == set(wanted)
+    for name, value in wanted.items():
+        np.testing.assert_allclose(found[name], value, rtol=2e-4, atol=2e-5, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"accumulate": 3, "compile": True}, {"batch_size": 3}], ids=["plain", "accumulated", "small batches"]
+)
+def test_several_processes_train_what_one_does(tmp_path, settings):
+    alone, _ = trained(tmp_path, 1, **settings)
+    for ranks in (2, 4):  # batches of 3 leave the fourth process without samples
+        together, printed = trained(tmp_path, ranks, **settings)
+        assert_close(together, alone)
+        assert printed.count("Epoch 4/4") == 1, "one process alone prints"
+        assert (tmp_path / "log.csv").read_text().count("\n") == 5
+
+
+@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2), (2, 3)])
+def test_another_number_of_processes_goes_on_in_the_middle_of_an_epoch(tmp_path, before, after):
+    alone, _ = trained(tmp_path, 1)
+    trained(tmp_path, before, stop=True)
+    resumed, _ = trained(tmp_path, after, resume="middle.safetensors", seed=9)
+    assert_close(resumed, alone)
+
+
+def test_who_asks_for_something_else_is_told(tmp_path):
+    program = TRAIN.replace("epochs=4", "epochs=4 + dist.get_rank()")
+    done = run_job(2, program, json.dumps({"out": "x.npz"}), folder=tmp_path)
+    assert done.returncode != 0
+    assert "rank 0 has 4 epochs, rank 1 has 5 epochs" in done.stderr
+
+
+def test_a_nan_on_one_process_ends_all_with_its_operation(tmp_path):
+    program = TRAIN.replace("labels = (inputs", "inputs[40] = np.inf\nlabels = (inputs")
+    done = run_job(2, program, json.dumps({"out": "x.npz"}), folder=tmp_path)
+    assert done.returncode != 0
+    assert "NonFiniteError" in done.stderr
