@@ -339,7 +339,9 @@ REFERENCES = {
     "batch_statistics": batch_statistics,
     "share_of_batch": lambda count, group: np.ones(()),
     "sum_over_ranks": lambda x, group: x,
-    "sync_batch_norm": lambda x, weight, bias, mean, var, count, eps, group: batch_norm(x, weight, bias, mean, var, eps),
+    "sync_batch_norm": lambda x, weight, bias, mean, var, count, eps, group: batch_norm(
+        x, weight, bias, mean, var, eps
+    ),
     "sync_batch_statistics": sync_batch_statistics,
     "bernoulli": lambda p, generator: among(0.0, 1.0),
     "binary_cross_entropy": each(binary_cross_entropy),

@@ -66,7 +66,9 @@ def assert_close(found, wanted):
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"accumulate": 3, "compile": True}, {"batch_size": 3}], ids=["plain", "accumulated", "small batches"]
+    "settings",
+    [{}, {"accumulate": 3, "compile": True}, {"batch_size": 3}],
+    ids=["plain", "accumulated", "small batches"],
 )
 def test_several_processes_train_what_one_does(tmp_path, settings):
     alone, _ = trained(tmp_path, 1, **settings)

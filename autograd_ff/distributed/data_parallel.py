@@ -93,11 +93,12 @@ class DistributedDataParallel(Module):
         self._started = 0  # how many buckets are, in this backward pass
         self._make_buckets(named[::-1])  # the last layer's gradients come first
         self._leaves: dict[int, Any] = {}
+        self._hooks: list[Any] = []
         for _, one in named:
             self._listen(one)
 
     def _listen(self, parameter: Any) -> None:
-        parameter.register_post_accumulate_grad_hook(self._ready)
+        self._hooks.append(parameter.register_post_accumulate_grad_hook(self._ready))
         self._leaves[id(parameter)] = parameter.node
 
     def _make_buckets(self, named: list[tuple[str, Any]]) -> None:
@@ -114,6 +115,17 @@ class DistributedDataParallel(Module):
         names = ("process_group", "group", "capacity", "find_unused_parameters", "broadcast_buffers",
                  "gradient_compression", "synchronizes")  # fmt: skip
         return {name: self.__dict__[name] for name in names}
+
+    def detach(self) -> None:
+        """Leave the module alone: its gradients are this process's own again.
+
+        >>> import autograd_ff as af
+        >>> from autograd_ff import distributed
+        >>> distributed.DistributedDataParallel(af.nn.Linear(1, 1)).detach()
+        """
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks.clear()
 
     # ---------------------------------------------------------------- the forward pass
 

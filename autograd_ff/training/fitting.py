@@ -23,7 +23,6 @@ from .callbacks.surroundings import announce
 from .interrupt import Interruption
 from .passes import Passes
 from .running import RunningLogs, RunningMeans, logs_of
-from .sharing import Sharing
 from .snapshot import KeptBuffers, Snapshot, put_modes
 
 if TYPE_CHECKING:
@@ -257,8 +256,8 @@ class Fitting:
             except NotFinite as error:
                 raise self._not_finite(batch, str(error), random) from None
             wished = interruption.requested or trainer.stop_reason is not None
-            measured, stopping = trainer.measured(result, batch, trainer.metrics, counted, wished)
-            self.means.add(measured, whole.size)
+            result, stopping = sharing.together(result, counted, wished)
+            self.means.add(trainer.measured(result, whole, trainer.metrics), whole.size)
             self._completed = result = None  # frees what they hold before the next step
             trainer.batch += 1
             callbacks.call("on_train_batch_end", number, RunningLogs(self.logs))

@@ -18,6 +18,7 @@ from ..distributed.group import world
 from ..engine import TensorCore, get_default_dtype, wrap
 from ..functions.random import default_generator
 from .batches import Batch, leaves, rebuilt
+from .running import number_of
 
 if TYPE_CHECKING:
     from .trainer import Trainer
@@ -82,37 +83,36 @@ class Sharing:
 
     # ---------------------------------------------------------------- what comes of them
 
-    def together(
-        self, values: Mapping[str, float], fields: Sequence[Any], counted: int, stopping: bool = False
-    ) -> tuple[dict[str, float], Sequence[Any], bool]:
-        """What all processes have of a batch.
+    def together(self, result: Any, counted: int, stopping: bool = False) -> tuple[Any, bool]:
+        """What a step gave on the whole batch.
 
         Args:
-            values: means over this process's samples.
-            fields: of this process's samples, such as the outputs; none where nobody asks for them.
-            counted: how many of the samples count.
+            result: what it gave on this process's part: numbers under their names, and ``"outputs"`` where somebody wants
+                them.
+            counted: how many samples of the part count.
             stopping: whether this process wants to stop.
 
         Returns:
-            The means over the whole batch, the fields of it, and whether any process wants to stop.
+            The means of the numbers over the batch and its outputs, and whether any process wants to stop.
         """
         if self.alone:
-            return dict(values), fields, stopping
-        if not fields:
-            sums = np.array([value * counted if counted else 0.0 for value in values.values()] + [counted, stopping])
+            return result, stopping
+        values = dict(result) if isinstance(result, Mapping) else {"loss": result}
+        outputs = values.pop("outputs", None)
+        numbers = [number_of(name, value) for name, value in values.items()]
+        if outputs is None:
+            sums = np.array([number * counted if counted else 0.0 for number in numbers] + [counted, stopping])
             all_reduce(sums, ReduceOp.SUM, self.group)
             *totals, samples, wishes = sums.tolist()
-            return {name: total / samples for name, total in zip(values, totals, strict=True)}, fields, wishes > 0
-        own = [_counted(one, counted) for field in fields for one in leaves(field)]
-        everyones = all_gather_object((list(values.values()), counted, stopping, own), self.group)
-        samples = sum(part[1] for part in everyones)
-        means = {
-            name: sum(part[0][place] * part[1] for part in everyones if part[1]) / samples
-            for place, name in enumerate(values)
-        }
-        joined = iter([_joined(column) for column in zip(*(part[3] for part in everyones), strict=True)])
-        whole = [rebuilt(field, [next(joined) for _ in leaves(field)]) for field in fields]
-        return means, whole, any(part[2] for part in everyones)
+        else:
+            own = [_counted(one, counted) for one in leaves(outputs)]
+            everyones = all_gather_object((numbers, counted, stopping, own), self.group)
+            samples, wishes = (sum(part[place] for part in everyones) for place in (1, 2))
+            totals = [sum(part[0][place] * part[1] for part in everyones if part[1]) for place in range(len(numbers))]
+            columns = zip(*(part[3] for part in everyones), strict=True)
+            values["outputs"] = rebuilt(outputs, [_joined(column) for column in columns])
+        values.update(zip(values, (total / samples for total in totals), strict=False))
+        return values, wishes > 0
 
     def buffers(self) -> None:
         """Have the first process's buffers everywhere: running statistics are of each one's own part."""
@@ -150,4 +150,3 @@ def _counted(value: Any, counted: int) -> Any:
 def _joined(parts: Sequence[Any]) -> Any:
     """The parts of a field along the samples; what has none is everywhere the same."""
     return wrap(np.concatenate(parts)) if np.ndim(parts[0]) else parts[0]
-

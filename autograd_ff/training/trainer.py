@@ -6,7 +6,7 @@ import copy
 import functools
 import inspect
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any
@@ -28,7 +28,7 @@ from .history import History
 from .holdings import stateful
 from .loss_kind import unreduced
 from .metrics import resolve
-from .running import RunningLogs, RunningMeans, logs_of
+from .running import RunningLogs, RunningMeans, logs_of, number_of
 from .sharing import Sharing
 from .snapshot import Snapshot, put_modes
 from .splitting import split_off
@@ -455,7 +455,8 @@ class Trainer:
             for number, batch in enumerate(islice(batches.epoch(), steps)):
                 callbacks.call("on_test_batch_begin", number)
                 part, counted = self.sharing.part(batch)
-                means.add(self.measured(self.test_step(*part), part, metrics, counted)[0], batch.size)
+                result, _ = self.sharing.together(self.test_step(*part), counted)
+                means.add(self.measured(result, batch, metrics), batch.size)
                 callbacks.call("on_test_batch_end", number, RunningLogs(logs))
             if not means.sums:
                 raise ShapeError(f"there is nothing to evaluate: the data gave no batch.{here()}")
@@ -488,7 +489,8 @@ class Trainer:
             for number, batch in enumerate(islice(batches.epoch(), steps)):
                 called.call("on_predict_batch_begin", number)
                 part, counted = self.sharing.part(batch)
-                parts += self.sharing.together({}, [self(part.inputs)], counted)[1]
+                found, _ = self.sharing.together({"outputs": self(part.inputs)}, counted)
+                parts.append(found["outputs"])
                 called.call("on_predict_batch_end", number, {"outputs": parts[-1]})
             called.call("on_predict_end")
         if not parts:
@@ -514,25 +516,15 @@ class Trainer:
         finally:
             self.verbose = before
 
-    def measured(
-        self, result: Any, batch: Batch, metrics: Sequence[Any], counted: int, stopping: bool = False
-    ) -> tuple[dict[str, float], bool]:
-        """The numbers of a step's result, after the metrics have looked at its outputs: of all processes that share it.
-
-        Args:
-            result: of this process's step on ``batch``, of whose samples the first ``counted`` count.
-            stopping: whether this process wants to stop; also returned, for all of them.
-        """
+    def measured(self, result: Any, batch: Batch, metrics: Iterable[Any]) -> dict[str, float]:
+        """The numbers of a step's result, after the metrics have looked at its outputs."""
         values = dict(result) if isinstance(result, Mapping) else {"loss": result}
         outputs = values.pop("outputs", None)
-        numbers = {name: _number(name, value) for name, value in values.items()}
-        fields = (outputs, *batch[1:]) if metrics and outputs is not None and batch.targets is not None else ()
-        numbers, whole, stopping = self.sharing.together(numbers, fields, counted, stopping)
-        if whole:
-            outputs, targets, weights = whole
+        if outputs is not None and batch.targets is not None:
+            weights = None if batch.weights is None else batch.weights.array
             for metric in metrics:
-                metric.update_state(targets, outputs, None if weights is None else weights.array)
-        return numbers, stopping
+                metric.update_state(batch.targets, outputs, weights)
+        return {name: number_of(name, value) for name, value in values.items()}
 
     # ---------------------------------------------------------------- checkpoints
 
@@ -639,16 +631,6 @@ def _level(verbose: int | str) -> int:
     if verbose not in ("auto", 0, 1, 2):
         raise ShapeError(f"verbose is 0, 1, 2 or 'auto', got {verbose!r}{here()}")
     return 1 if verbose == "auto" else int(verbose)
-
-
-def _number(name: str, value: Any) -> float:
-    """What a step returned under a name, as a number to log."""
-    try:
-        return float(value.array.item() if isinstance(value, TensorCore) else value)
-    except (TypeError, ValueError):
-        raise DtypeError(
-            f"a step returns numbers under their names (and 'outputs'); {name!r} is {value!r}{here()}"
-        ) from None
 
 
 def _joined(parts: list[Any]) -> Any:
