@@ -1,4 +1,16 @@
-"""TODO"""
+"""A Transformer of 1.8 million numbers learns in ten minutes to write Spanish that is about the verse, not yet its translation.
+
+Verses in English and Spanish (`python -m autograd_ff fetch verses`), of which those shorter than 32 pieces take part: 11,304 to train on.
+The test verses are those of eight whole books that have no twin among the others, and the validation verses those of whole chapters;
+what stands there word for word is not trained on. Encoder and decoder have 3 layers of 128 features; 3,000 pieces of words (BPE,
+learnt from the training verses) have one table of vectors for both languages and the output. Label smoothing 0.1, Adam with
+a warm-up and then a rate that falls with the root of the step, batches of three shapes, for each of which the step is compiled.
+
+OUTCOME
+
+Sources: A. Vaswani et al., "Attention is all you need" (2017); R. Sennrich et al., "Neural machine translation of rare
+words with subword units" (2016); M. Post, "A call for clarity in reporting BLEU scores" (2018), of sacrebleu.
+"""
 
 from __future__ import annotations
 
@@ -365,7 +377,6 @@ class Result:
     translations: list[list[str]]  # of those shown, after each epoch
     perplexity: float  # on the test verses
     scores: dict[str, tuple[float, float]]  # BLEU and chrF on the test verses, by method
-    seconds: float  # of one processor
 
 
 def run(
@@ -396,7 +407,6 @@ def run(
         settings: of `Translator`.
     """
     require_libraries()
-    began = time.process_time()
     af.manual_seed(seed)
     train, validation, test = split(datasets.Verses() if verses is None else verses)
     tokenizer = Tokenizer.train_bpe([*train.english, *train.spanish], vocabulary, special_tokens=SPECIAL)
@@ -432,7 +442,7 @@ def run(
     scores = {name: (bleu(one, spanish), chrf(one, spanish)) for name, one in found.items()}
     return Result(
         model, tokenizer, (len(training), len(looking), len(testing)), trainer.history, looking.texts.of(shown),
-        progress.translations, perplexity(model, testing), scores, time.process_time() - began,
+        progress.translations, perplexity(model, testing), scores,
     )  # fmt: skip
 
 
@@ -502,7 +512,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     best = max(one for one, _ in result.scores.values())
     others = max(one for name, (one, _) in result.scores.items() if "model" not in name)
     print(
-        f"\nAfter {len(result.translations)} epochs and {result.seconds / 60:.0f} minutes of processor time, {result.sizes[2]} verses of unseen books "
+        f"\nAfter {len(result.translations)} epochs, {result.sizes[2]} verses of unseen books "
         f"have perplexity {result.perplexity:.1f} and BLEU {best:.1f}; without learning, at most {others:.1f}."
     )
     command.picture(options, "translation.png", lambda path: draw(path, result))
