@@ -11,13 +11,23 @@ with 86 % of its ratings, were not there in training. A user in ten of each trai
 whose vector then stands for all new ones. That is as good as popularity and no better. Parted by each user's own time,
 everybody is known, and there the vectors tell something:
 
-CALENDAR
+| | RMSE | recall@10 | NDCG@10 | hit rate | coverage | by calendar: RMSE | NDCG@10 |
+|---|---|---|---|---|---|---|---|
+| popularity | | .071 | .079 | 37 % | 5 % | | .283 |
+| item mean | 1.088 | .027 | .025 | 17 % | 3 % | 1.036 | .166 |
+| user + item biases | 1.009 | .025 | .024 | 16 % | 3 % | 1.036 | .165 |
+| factorisation by least squares | .998 | .032 | .040 | 21 % | 15 % | 1.032 | .170 |
+| factorisation, ratings | **.991** | .016 | .019 | 13 % | 25 % | **1.026** | .185 |
+| factorisation, ranking | | **.113** | **.120** | **47 %** | 28 % | | .293 |
+| tower, ratings | .999 | .015 | .013 | 10 % | 8 % | 1.033 | .162 |
+| tower, ranking | | .096 | .104 | 43 % | 18 % | | .273 |
 
-USER
+(Seed 0, ``--seeds 1``. With a second seed by the calendar, the factorisation's NDCG@10 is .283 ± .010: popularity's.)
 
 The smallest error of ratings, and still the films with the highest predictions are those that few rated: the order of
-"factorisation, ratings" is a fifth of popularity's. Networks trained towards the order find one and a half times what popularity finds,
-and the plain inner product is ahead of the tower, as Rendle et al. found. ± is the standard deviation over the seeds.
+"factorisation, ratings" is far
+worse than popularity's. Trained towards the order, both find a third to a half more than popularity, and the inner product is
+ahead of the tower, as Rendle et al. found.
 
 Sources: Y. Koren, R. Bell and C. Volinsky, "Matrix factorization techniques for recommender systems" (2009); X. He et al.,
 "Neural collaborative filtering" (2017), of the tower; S. Rendle et al., "Neural collaborative filtering vs. matrix

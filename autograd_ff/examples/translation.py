@@ -1,4 +1,4 @@
-"""A Transformer of 1.8 million numbers learns in ten minutes to write Spanish that is about the verse, not yet its translation.
+"""A Transformer of 1.8 million numbers learns in ten minutes to translate short verses: far better than looking one up, far from well.
 
 Verses in English and Spanish (`python -m autograd_ff fetch verses`), of which those shorter than 32 pieces take part: 11,304 to train on.
 The test verses are those of eight whole books that have no twin among the others, and the validation verses those of whole chapters;
@@ -6,7 +6,18 @@ what stands there word for word is not trained on. Encoder and decoder have 3 la
 learnt from the training verses) have one table of vectors for both languages and the output. Label smoothing 0.1, Adam with
 a warm-up and then a rate that falls with the root of the step, batches of three shapes, for each of which the step is compiled.
 
-OUTCOME
+After 10 epochs (about eleven minutes of processor time on a busy machine), on 253 verses of the unseen books, BLEU by sacrebleu with its defaults:
+
+| | BLEU | chrF |
+|---|---|---|
+| copy of the source | 0.1 | 15.5 |
+| translation of the nearest training verse (TF-IDF) | 4.1 | 25.4 |
+| the model, the likeliest piece each time | 12.0 | 33.4 |
+| the model, beam search with 4 beams | 13.2 | 34.8 |
+
+The perplexity of a piece is 21.1 there, and 13.6 on the validation verses (after epochs 1, 2 and 4: 186, 58 and 24). "Don't
+be afraid, for I am with you." becomes "No teméis, porque yo soy contigo."; longer verses lose their thread. Loss and gradients are
+PyTorch's on the same weights and batch, and a training that was broken off goes on bit for bit where the step is not compiled.
 
 Sources: A. Vaswani et al., "Attention is all you need" (2017); R. Sennrich et al., "Neural machine translation of rare
 words with subword units" (2016); M. Post, "A call for clarity in reporting BLEU scores" (2018), of sacrebleu.
@@ -453,7 +464,7 @@ def draw(path: str, result: Result) -> None:
     figure, (curves, looks) = axes_of(2, width=6.4, height=5.2)
     epochs = range(1, len(result.history["val_perplexity"]) + 1)
     curves.semilogy(epochs, result.history["val_perplexity"], "o-", color=COLORS[0])
-    curves.set(xlabel="epoch", ylabel="perplexity", title="validation verses")
+    curves.set(xlabel="epoch", ylabel="perplexity", title="validation: perplexity (blue, left), BLEU (orange, right)")
     curves.yaxis.label.set_color(COLORS[0])
     curves.yaxis.set_major_formatter("{x:g}")
     curves.yaxis.set_minor_formatter("{x:g}")
