@@ -245,7 +245,7 @@ class Walk:
                     draft.arguments += ((name or f"input {position}", text_of(value)),)
                 continue
             draft.incoming.append(Link(source, output, position, name, read, parent is not None))
-        for name, value in params.items():  # the index of a lookup, say, where it is somebody's: an input's, another op's
+        for name, value in params.items():  # the index of a lookup, say: an input, or another op's result
             for array in value if isinstance(value, tuple) else (value,):
                 if isinstance(array, np.ndarray) and id(array) in self._by_array:
                     source, output = self._by_array[id(array)]
