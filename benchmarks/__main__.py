@@ -1,8 +1,9 @@
 """``python -m benchmarks``: training steps, per-op overhead, import times and all else that is measured, as tables.
 
 Parts: steps, overhead, imports, first (time to the first gradient), mnist (whole epochs) and subnormals, which are the
-default; fit (the Keras program), scaling (by batch, width, depth), memory, threads (of single products), checker (gradient
-checkers), rendering (pictures of large graphs) and distributed (two processes on MPI, and a model of more).
+default; fit (the Keras program), scaling (by batch, width, depth), memory, threads (of single products), transformers (MiniLM,
+inference and tuning), checker (gradient checkers), rendering (pictures of large graphs) and distributed (two processes on MPI,
+and a model of more).
 """
 
 from __future__ import annotations
@@ -32,12 +33,13 @@ from . import (
     steps,
     subnormals,
     threads,
+    transformers,
 )
 from .cases import CASES
 from .frameworks import FRAMEWORKS
 
 DEFAULT = ["steps", "overhead", "imports", "first", "mnist", "subnormals"]
-PARTS = [*DEFAULT, "fit", "scaling", "memory", "threads", "checker", "rendering", "distributed"]
+PARTS = [*DEFAULT, "fit", "scaling", "memory", "threads", "transformers", "checker", "rendering", "distributed"]
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -49,6 +51,7 @@ def main(arguments: list[str] | None = None) -> None:
     add("--rounds", type=int, default=11, help="alternating rounds of the training steps")
     add("--epochs", type=int, default=10, help="epochs of MNIST")
     add("--case", choices=[*CASES], action="append", help="only this training step")
+    add("--task", choices=[*transformers.TASKS], action="append", help="only this of transformers")
     add("--framework", choices=[*FRAMEWORKS], action="append", help="only this framework beside the bare products")
     add("--jobs", type=int, default=2, help="processes that try the gradient checkers")
     add("--checker", choices=[*checker.CHECKERS], action="append", help="only this gradient checker")
@@ -106,6 +109,8 @@ def main(arguments: list[str] | None = None) -> None:
         done("memory", memory.measure(options.case, options.framework), memory)
     if "threads" in parts:
         done("threads", threads.measure(), threads)
+    if "transformers" in parts:
+        done("transformers", transformers.measure(only=options.framework, tasks=options.task), transformers)
     if "checker" in parts:
         done("checker", checker.measure(jobs=options.jobs, only=options.checker), checker)
     if "rendering" in parts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import sys
 
@@ -10,9 +11,9 @@ import numpy as np
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import first, mnist, plot, scaling, steps
+from benchmarks import first, mnist, plot, scaling, steps, transformers
 from benchmarks.cases import CASES, Block, Network, from_json, to_json
-from benchmarks.frameworks import FRAMEWORKS, Unable, build, missing
+from benchmarks.frameworks import FRAMEWORKS, Unable, build, minilm, missing
 from benchmarks.processes import Failed, Process, reason
 from benchmarks.quiet import Calibration, ForeignLoad, Round, disturbances
 
@@ -174,6 +175,97 @@ def test_a_process_that_never_answers_is_given_up():
 )
 def test_why_a_process_ended(errors, code, expected):
     assert reason(errors, code) == expected
+
+
+# ---------------------------------------------------------------- MiniLM
+
+
+def minilm_runs(key, task, number=3):
+    try:
+        minilm.folder()
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+    with transformers.limited(key, 1):  # two threads wait for each other where the machine is busy
+        program = getattr(minilm, key)(task)
+        return program.logits(), [float(np.sum(program.run().numpy())) for _ in range(number)], program.logits()
+
+
+@pytest.mark.parametrize("kind", [*transformers.KINDS])
+def test_minilm_computes_the_same_as_pytorch(kind, monkeypatch):
+    import autograd_ff as af
+
+    pytest.importorskip("torch")
+    monkeypatch.setattr(
+        af, "compile", functools.partial(af.compile, fast=False)
+    )  # loops of a dozen kinds take their time
+    task = minilm.Task(kind, texts=3, tokens=8, dropout=False)
+    first, results, last = minilm_runs("pytorch", task)
+    for key in ("autograd_ff", "compiled"):
+        before, found, after = minilm_runs(key, task)
+        np.testing.assert_allclose(before, first, atol=2e-5)
+        np.testing.assert_allclose(after, last, atol=5e-5 if kind != "lora" else 5e-4)  # A is drawn by each itself
+        assert found == pytest.approx(results, rel=1e-3)
+    assert (kind == "inference") == (results[-1] == results[0])
+
+
+def test_what_is_tuned_is_what_the_task_says(monkeypatch):
+    import autograd_ff as af
+
+    counts, kind = {}, ""
+    adam = af.optim.AdamW
+
+    def counting(parameters, **options):
+        made = adam(parameters, **options)
+        counts[kind] = sum(one.array.size for group in made.param_groups for one in group["params"])
+        return made
+
+    monkeypatch.setattr(af.optim, "AdamW", counting)
+    for kind in ("full", "lora", "feedforward"):
+        minilm_runs("autograd_ff", minilm.Task(kind, 2, 4), 0)
+    head = 384 * 2 + 2
+    assert counts["lora"] == 6 * 2 * 2 * 8 * 384 + head
+    assert counts["feedforward"] == 6 * (2 * 384 * 1536 + 1536 + 384) + head
+    assert counts["full"] > 22_000_000
+
+
+def test_texts_have_padding_and_the_same_tokens_each_time():
+    tokens, mask, labels = minilm.Task("full", 8, 32).batch()
+    again = minilm.Task("lora", 8, 32).batch()
+    assert all(np.array_equal(one, other) for one, other in zip((tokens, mask, labels), again, strict=True))
+    assert tokens.max() < 30_522
+    assert (tokens[mask == 0] == 0).all()
+    assert (tokens[mask == 1] >= 1000).all()
+    assert mask.sum(1).tolist() == [16, 18, 20, 22, 25, 27, 29, 32]
+
+
+def minilm_rounds():
+    started = {
+        key: {"version": "1", "logits": [[0.5, 0.5]], "first_kib": 4096, "memory_kib": size * 1024}
+        for key, size in (("pytorch", 20), ("compiled", 10))
+    }
+    started["autograd_ff"] = {**started["compiled"], "logits": [[0.5, 0.6]]}
+    seconds = {
+        f"{key} {n}": time / n
+        for key, time in (("pytorch", 0.4), ("compiled", 0.3), ("autograd_ff", 0.5))
+        for n in (1, 2)
+    }
+    rounds = [Round(seconds, (1.0, 1.0), 0.0)] * 3
+    return transformers.summary(rounds, started, {"pytorch_compiled": "not installed"})
+
+
+def test_the_report_of_minilm():
+    results = {"full-32x32": {"title": transformers.title(transformers.TASKS["full-32x32"]), **minilm_rounds()}}
+    found = results["full-32x32"]["programs"]
+    assert found["compiled"]["threads"][2]["ratio"] == pytest.approx(0.75)
+    assert [one["differs"] for one in found.values()] == [False, False, True]
+    text = transformers.report(results)
+    assert "tuning all, 32 × 32 (3 of 3 rounds)" in text
+    assert text.count("OTHER RESULTS") == 1
+    assert "not installed" in text
+    lines = transformers.markdown(results).splitlines()
+    assert lines[2].startswith("| tuning all, 32 × 32 | 400.0 ms | 1.25 (500.0 ms) | 0.75 (300.0 ms) | 200.0 ms |")
+    assert lines[-1] == "| tuning all, 32 × 32 | 20 | 10 | 10 |"
+    json.dumps(results)
 
 
 # ---------------------------------------------------------------- disturbed rounds

@@ -532,7 +532,7 @@ def test_bad_labels_change_nothing(how):
 
 @pytest.mark.parametrize("how", [fast, exact])
 def test_no_memory_for_a_plan(how, monkeypatch):
-    from autograd_ff.compiler import emit
+    from autograd_ff.compiler import allocate
 
     one = dropout_world()
     step = how(one.raw)
@@ -542,7 +542,7 @@ def test_no_memory_for_a_plan(how, monkeypatch):
     def none(size):
         raise MemoryError
 
-    monkeypatch.setattr(emit, "aligned", none)
+    monkeypatch.setattr(allocate, "aligned", none)
     with pytest.raises(MemoryError):
         step(*data[1])
     monkeypatch.undo()

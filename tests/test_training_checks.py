@@ -447,6 +447,8 @@ def test_unscaled_columns():
     one = only(found(network(3, 8, 1), nn.MSELoss(), uneven, af.randn(64, 1)), "inputs")
     assert "very different scales" in one.message
     assert "column 0" in one.message
+    zero_but_for_rounding = af.tensor(numbers * np.array([1e-33, 1, 1], np.float32))
+    assert not found(network(3, 8, 1), nn.MSELoss(), zero_but_for_rounding, af.randn(64, 1), which=["inputs"])
     second = found(Two(), nn.MSELoss(), (af.randn(64, 3), 100 * af.randn(64, 5)), af.randn(64, 1))
     assert only(second, "inputs").message.startswith("inputs[1] enters linear")
 

@@ -476,3 +476,13 @@ def test_what_a_function_reads_from_around_it_names_its_parameters():
     assert named(view, "mask").outputs[0].shape == (2,)
     unnamed = visualize.trace(function, af.ones(4, 3), names={})
     assert not any(node.names for node in unnamed.nodes if node.kind == "parameter")
+
+
+@pytest.mark.parametrize("depth", [None, 1])
+def test_an_embedding_hangs_on_the_tokens_that_it_looks_up(depth):
+    model = af.nn.Sequential(af.nn.Embedding(10, 4), af.nn.Linear(4, 2))
+    view = visualize.trace(model, af.tensor([[1, 2]]))
+    (tokens,) = (node for node in view.nodes if node.kind == "input")
+    (edge,) = (edge for edge in view.edges if edge.source == tokens.id)
+    (looking_up,) = (node for node in view.nodes if node.id == edge.target)
+    assert looking_up.op == "index"

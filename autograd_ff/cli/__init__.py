@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from ..errors import AutogradError
-from . import check, fetch, train
+from . import check, fetch, finetune, sample, train
 
 __all__ = ["main"]
 
@@ -22,6 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m autograd_ff", description="Train, inspect and check networks.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     train.add_command(commands)
+    sample.add_command(commands)
+    finetune.add_command(commands)
     check.add_command(commands)
     fetch.add_command(commands)
     options = parser.parse_args(arguments)

@@ -16,8 +16,8 @@ from ..engine import OPS, Op
 from ..errors import AutogradError
 from ..functions.random import manual_seed
 from .examples import NOT_CHECKED, Choices, Result, argument_names, check
+from .runs import positive, seed
 from .target import START, TargetError, Thing, start, things, told
-from .train import positive, seed
 
 __all__ = ["add_command"]
 

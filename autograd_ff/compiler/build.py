@@ -9,7 +9,7 @@ from .fuse import fuse
 from .lower import Views, lower
 from .plan import Instruction, Plan
 from .record import Applied, Recorder
-from .simplify import drop_copies, drop_dead, fold, share
+from .simplify import drop_copies, drop_dead, fold, share, start_from_zeros
 from .values import Memory, Value
 
 __all__ = ["build"]
@@ -34,11 +34,11 @@ def build(
             gradients.append((touched.tensor, None if gradient is None else record.value(gradient.array)))
     shown = [value for _, value in gradients if value is not None]
     _name_state(record)
-    instructions = lower(record.events, Views(record.values, record.memories))
+    instructions = lower(record.events, Views(record.values, record.memories), record.functions)
     instructions = _restore_constants(instructions, record)
     wanted = [*results.values(), *shown]
     instructions = drop_dead(instructions, wanted)
-    instructions = fold(instructions)
+    instructions = start_from_zeros(fold(instructions))
     # A write to one memory may change what is known as another one.
     unsafe = aliased or (overlapping and any(_writes_argument(one) for one in instructions))
     if not unsafe:
@@ -54,16 +54,21 @@ def build(
     if fast and not unsafe:  # loops take it for granted that memories lie apart
         instructions = fuse(instructions, wanted)
     _mark_fresh(instructions)
-    arena_bytes, eager_bytes = allocate(instructions, list(results.values()))
+    arena = allocate(instructions, list(results.values()), blocks)
     return Plan(
         instructions=instructions,
-        memories=[*record.memories, *blocks],
+        memories=[*_in_use(record.memories, instructions), *blocks],
         results=results,
         gradients=gradients,
         arguments=arguments,
-        arena_bytes=arena_bytes,
-        eager_bytes=eager_bytes,
+        arena=arena,
     )
+
+
+def _in_use(memories: list[Memory], instructions: list[Instruction]) -> list[Memory]:
+    """Without constants that nobody reads any more: they can be as large as a parameter."""
+    used = {value.memory for one in instructions for value in (*one.reads, *one.made, *one.writes)}
+    return [memory for memory in memories if memory.kind != "constant" or memory in used]
 
 
 def _writes_argument(one: Instruction) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -247,7 +249,9 @@ class Captured:
         self._kept = {id(owner_of(array)) for array in kept}  # what the replay itself writes before it is done
         self.generators = _generators(self.plan)
         self._one = [kind for kind, _ in outcome.leaves] == ["value"] and outcome.structure is None
-        self.accepts = self._quick_test(call)
+        self.is_new = True  # not replayed yet
+        self.accepts: Callable[[tuple[Any, ...]], list[np.ndarray] | None] | None = None  # until then
+        self._accepts = self._quick_test(call)
         # Of a plan that was seen with one set of numbers only, copies of them.
         self.examples: list[np.ndarray] | None = None
 
@@ -354,6 +358,17 @@ class Captured:
         if self._written_arguments:
             versions.bump(*(call.arrays[position] for position in self._written_arguments))
         return self._results(call, iter(returned))
+
+    def begin(self, call: Call) -> Any:
+        """The first `run`. From here on no gradient of a recorded call is left, so that what those took can be returned.
+
+        The C library would keep it for later: of a large model as much again as the replay, which has memory of its own.
+        """
+        result = self.run(call)
+        self.is_new, self.accepts = False, self._accepts
+        with contextlib.suppress(OSError, AttributeError, TypeError):  # a function of glibc's
+            ctypes.CDLL(None).malloc_trim(0)
+        return result
 
     def quick_run(self, arrays: list[np.ndarray], line: Any) -> tuple[np.ndarray, ...]:
         """Replay on arrays, and set the gradients."""

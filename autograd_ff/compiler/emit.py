@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 
 from ..engine.subnormals import set_flush
-from .allocate import aligned
 from .plan import Instruction, Plan
 from .threads import ALL, EITHER, blas_threads, choose, switches
 from .values import Memory, Value
@@ -67,6 +66,7 @@ class _Writer:
         self.lines: list[str] = []
         self.actions: list[str] = []
         self.bound: dict[Any, str] = {}  # names of values, by memory and geometry
+        self.locals: dict[Memory, list[str]] = {}  # names of what ops allocated, and of its views
         self.functions: dict[int, str] = {}
         self.copies: dict[Any, np.ndarray] = {}
         # Memory that changes after it was made or brought: a copy of it would not.
@@ -74,7 +74,6 @@ class _Writer:
             value.memory for one in plan.instructions if one.form != "plain" for value in (*one.made, *one.writes)
         }
         self.results_of: dict[int, str] = {}  # names of what actions returned, by id of the action
-        self.arena = aligned(plan.arena_bytes)
         self.site: Any = None
         self.switches = _thread_switches(plan) if choose_threads and blas_threads().available else {}
         self.names |= {"switch": None, "every": None}
@@ -84,8 +83,11 @@ class _Writer:
         _prepare([one.function for one in self.plan.instructions if one.form == "kernel"])
         for value, name in zip(self.plan.arguments, arguments, strict=True):
             self.bound[_key(value)] = name
-        for one in self.plan.instructions:
+        ending = _endings(self.plan)
+        for at, one in enumerate(self.plan.instructions):
             self.instruction(one)
+            if at in ending:
+                self.forget(ending[at])
         returned = [f"{self.array(value)}.copy('K')" for value in self.plan.results.values()]
         body = [f"    {line}" for line in self.lines]
         body.append(f"    return ({', '.join(returned)}{',' if len(returned) == 1 else ''})")
@@ -96,6 +98,12 @@ class _Writer:
             body = [f"    {line}" for line in body]
             body = [f"    switch, every = {acquire}()", "    try:", *body, "    finally:", f"        {release}(every)"]
         return Program("\n".join([*head, *body, ""]), self.names, self.actions)
+
+    def forget(self, memories: list[Memory]) -> None:
+        """Free what was allocated in this call and is not used again."""
+        gone = [name for memory in memories for name in self.locals.pop(memory, ())]
+        if gone:
+            self.lines.append(f"del {', '.join(gone)}")
 
     # ---------------------------------------------------------------- names
 
@@ -128,6 +136,8 @@ class _Writer:
             name = self.fresh(self.wish(value), self.fixed(value))
         else:
             name = self.view(value)
+            if memory.kind == "fresh":
+                self.locals.setdefault(memory, []).append(name)
         self.bound[_key(value)] = name
         return name
 
@@ -144,7 +154,9 @@ class _Writer:
         memory = value.memory
         if memory.array is not None:
             return value.array_in(memory.array)
-        return value.array_in(self.arena[memory.offset : memory.offset + memory.size])
+        arena = self.plan.arena
+        start = arena.kept + memory.offset
+        return value.array_in(arena.array[start : start + memory.size])
 
     def view(self, value: Value) -> str:
         """A look at memory that came with the call."""
@@ -217,6 +229,7 @@ class _Writer:
             elif value.memory.kind == "fresh":
                 targets.append(self.fresh(value.name))
                 self.bound[_key(value)] = targets[-1]
+                self.locals.setdefault(value.memory, []).append(targets[-1])
             else:  # memory that stays
                 targets.append(self.fresh("new"))
                 copies.append(f"{self.of_function(np.copyto)}({self.array(value)}, {targets[-1]})")
@@ -267,6 +280,20 @@ class _Writer:
         else:
             result = self.results_of[id(one.runtime)] = self.fresh("numbers")
             self.lines.append(f"{result} = {name}()")
+
+
+def _endings(plan: Plan) -> dict[int, list[Memory]]:
+    """After which instruction each memory that ops allocate is not used any more; never, if it is returned."""
+    last = {
+        value.memory: at for at, one in enumerate(plan.instructions) for value in (*one.reads, *one.made, *one.writes)
+    }
+    for value in plan.results.values():
+        last.pop(value.memory, None)
+    found: dict[int, list[Memory]] = {}
+    for memory, at in last.items():
+        if memory.kind == "fresh":
+            found.setdefault(at, []).append(memory)
+    return found
 
 
 def _thread_switches(plan: Plan) -> dict[int, int | None]:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
 
-from ..engine import OPS, Op
+from ..engine import OPS, Op, Scatter
 from ..engine.site import at
 from ..errors import ShapeError
 from ..kernels import attention as attention_kernel
@@ -22,12 +22,12 @@ from ..kernels import gelu as gelu_kernel
 from ..kernels import layer_norm as norm_kernel
 from ..kernels import optimizers
 from ..kernels import rotary as rotary_kernel
-from .phases import phases_of_events
+from .phases import computed_again, phases_of_events
 from .plan import Instruction, values_in
 from .record import Action, Applied, Condition
 from .values import Memory, Value
 
-__all__ = ["lower"]
+__all__ = ["index_add_into", "lower", "scatter_into", "way_from_argument"]
 
 Lowering = Callable[["Views", Applied], "list[Instruction] | None"]
 LOWERINGS: dict[str, Lowering] = {}
@@ -74,8 +74,10 @@ class Views:
         return self.of(value, shape, tuple(reversed(strides)), "reshape", {"shape": shape})
 
 
-def lower(events: list[Applied | Action | Condition], views: Views) -> list[Instruction]:
-    """The instructions of a whole record."""
+def lower(
+    events: list[Applied | Action | Condition], views: Views, functions: Collection[str] = ()
+) -> list[Instruction]:
+    """The instructions of a whole record, in which users' Functions of these names ran."""
     made: list[Instruction] = []
     for event, phase in zip(events, phases_of_events(events, UPDATES), strict=True):
         before = len(made)
@@ -94,6 +96,8 @@ def lower(events: list[Applied | Action | Condition], views: Views) -> list[Inst
             )
         for one in made[before:]:
             one.phases = frozenset({phase})
+            if functions and isinstance(event, Applied):
+                one.again = computed_again(event.scope, functions)
     for one in made:
         for value in one.made:
             value.name = value.name or one.name.replace(".", "_")
@@ -289,6 +293,23 @@ def _mse_loss(views: Views, event: Applied) -> list[Instruction] | None:
     if reduction == "mean":
         made.append(_ufunc(event, np.divide, (output, count), output, "divide"))
     return made
+
+
+@lowering("index_add")
+def _index_add(views: Views, event: Applied) -> list[Instruction]:
+    params = {**event.op.params, **event.params}
+    return [_instruction(event, "into", index_add_into, outputs=event.outputs, params=params)]
+
+
+def index_add_into(out: np.ndarray, x: np.ndarray, values: np.ndarray, index: Any) -> None:
+    np.copyto(out, x)
+    Scatter(index, values).add_into(out)
+
+
+def scatter_into(out: np.ndarray, values: np.ndarray, index: Any) -> None:
+    """`index_add_into` with zeros as x."""
+    out.fill(0)
+    Scatter(index, values).add_into(out)
 
 
 # ---------------------------------------------------------------- kernels

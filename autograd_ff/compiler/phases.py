@@ -8,7 +8,7 @@ from ..engine import Op, Scope
 from .record import Action, Applied, Condition
 from .values import Memory, Value
 
-__all__ = ["PHASES", "phases_of_events"]
+__all__ = ["PHASES", "computed_again", "phases_of_events"]
 
 PHASES = ("forward", "backward", "update")
 
@@ -52,3 +52,17 @@ def _is_derived(scope: Scope | None) -> bool:
             return True
         scope = scope.parent
     return False
+
+
+def computed_again(scope: Scope | None, functions: Collection[str]) -> Scope | None:
+    """The outermost derivative of a user's Function (a checkpoint, say) around an op: it may compute the forward pass again.
+
+    Args:
+        functions: their names.
+    """
+    found = None
+    while scope is not None:
+        if scope.kind == "backward" and scope.name in functions:
+            found = scope
+        scope = scope.parent
+    return found

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..engine import Site
 from .record import Action
 from .values import Memory, Value
+
+if TYPE_CHECKING:
+    from .allocate import Arena
 
 __all__ = ["Instruction", "Options", "Plan", "values_in"]
 
@@ -44,6 +47,8 @@ class Instruction:
         elementwise: an output may take the place of an input of its own geometry.
         updates: it is, or has in it, the update of an optimizer.
         flushes: subnormal numbers count as zero in it.
+        again: the derivative of a user's Function or of a checkpoint that it is a part of: what is computed there is not to
+            be kept from before.
         phases: the parts of the step that it belongs to: "forward", "backward", "update"; a loop may be of several.
     """
 
@@ -60,6 +65,7 @@ class Instruction:
     elementwise: bool = False
     updates: bool = False
     flushes: bool = False
+    again: Any = None
     phases: frozenset[str] = frozenset()
 
     @property
@@ -86,7 +92,8 @@ class Plan:
         results: the values that the step returns, by their position among all that it returns.
         gradients: (tensor, value or None): what each ``.grad`` is afterwards.
         arguments: the arrays that come with each call; the gradients that it finds present are among them.
-        arena_bytes: the one block in which all intermediate values lie, at addresses that they share over time.
+        arena: the one block in which all intermediate values lie, at addresses that they share over time, and the gradients.
+        arena_bytes: what the intermediate values take of it, beside the memory of gradients that are not there yet.
         eager_bytes: what the same values take where each has memory of its own.
     """
 
@@ -95,8 +102,15 @@ class Plan:
     results: dict[int, Value]
     gradients: list[tuple[Any, Value | None]]
     arguments: list[Value]
-    arena_bytes: int
-    eager_bytes: int
+    arena: Arena
+
+    @property
+    def arena_bytes(self) -> int:
+        return self.arena.size
+
+    @property
+    def eager_bytes(self) -> int:
+        return self.arena.apart
 
     def __repr__(self) -> str:
         actions = sum(one.form == "action" for one in self.instructions)

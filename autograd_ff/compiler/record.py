@@ -22,7 +22,7 @@ from ..engine.subnormals import is_flushing
 from ..engine.versions import owner_of
 from ..errors import CaptureError
 from ..nn.naming import ModuleScope
-from .values import Memory, Value
+from .values import Memory, Value, is_blank
 
 __all__ = ["Action", "Applied", "Condition", "Recorder", "Touched"]
 
@@ -125,6 +125,7 @@ class Recorder(Observer):
     owners: dict[int, weakref.ref[Any]] = field(default_factory=dict)  # by id of the array: the Tensor an op was given
     touched: list[Touched] = field(default_factory=list)
     modules: dict[int, Any] = field(default_factory=dict)  # the outermost modules that ran
+    functions: set[str] = field(default_factory=set)  # names of users' Functions
     walked: set[int] = field(default_factory=set)  # numbers of the nodes that the backward pass went through
     indices: list[tuple[Any, Site | None]] = field(default_factory=list)  # index arrays, which must be known as inputs
     _values: dict[int, Value] = field(default_factory=dict)  # by id of the array
@@ -226,6 +227,7 @@ class Recorder(Observer):
     ) -> None:  # fmt: skip
         self._note_modules(scope)
         if op.kind == "function":  # a user's Function: the ops inside were seen one by one
+            self.functions.add(op.name)
             return
         site = (None if node is None else node.site) or calling_site()
         before = len(self.memories)
@@ -273,7 +275,8 @@ class Recorder(Observer):
         self.touched.append(touched)
 
     def constant(self, array: Any) -> None:
-        self._declared[id(array)] = array, array.copy()  # as it is now: the step may go on to write into it
+        # As it is now: the step may go on to write into it. Fresh zeros take no memory until somebody writes there.
+        self._declared[id(array)] = array, np.zeros(array.shape, array.dtype) if is_blank(array) else array.copy()
 
     def host(self, action: Callable[..., Any], arguments: tuple[Any, ...], result: Any) -> None:
         done = Action(action, arguments, result, calling_site())

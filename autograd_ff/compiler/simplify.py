@@ -1,8 +1,8 @@
 """Making the instructions of a plan fewer, without changing a bit of what they compute.
 
 Dead code goes; what depends on constants alone is computed beforehand; what is computed twice is computed once (the
-softmax of a loss and that of its derivative, say); a copy that nobody needs apart from its original becomes that
-original.
+softmax of a loss and that of its derivative, say), except for what a checkpoint computes again on purpose; a copy that
+nobody needs apart from its original becomes that original.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from .lower import index_add_into, scatter_into
 from .plan import Instruction
-from .values import Memory, Value
+from .values import Memory, Value, is_blank
 
-__all__ = ["drop_copies", "drop_dead", "fold", "share"]
+__all__ = ["drop_copies", "drop_dead", "fold", "share", "start_from_zeros"]
 
 _STAYING = ("state", "argument", "gradient")  # memory that somebody outside of the step sees
 
@@ -93,6 +94,7 @@ def _identity(one: Instruction) -> Any:
         one.name,
         one.form,
         id(one.function),
+        id(one.again),  # a checkpoint is there to keep nothing from the forward pass
         _hashable(one.inputs),
         _hashable(tuple(sorted(one.params.items()))),
         made,
@@ -144,6 +146,18 @@ def _constant(thing: Any) -> Any:
     if isinstance(thing, Value) and thing.memory.array is not None:
         return thing.array_in(thing.memory.array)
     return thing
+
+
+def start_from_zeros(instructions: list[Instruction]) -> list[Instruction]:
+    """Let what is added into constant zeros (the gradient of an indexing) begin by zeros of its own: none to keep or read."""
+    written = _Uses(instructions, []).writes
+    for one in instructions:
+        if one.function is not index_add_into or not isinstance(one.inputs[0], Value):
+            continue
+        memory = one.inputs[0].memory
+        if memory.kind == "constant" and not written[memory] and is_blank(_constant(one.inputs[0])):
+            one.function, one.inputs = scatter_into, one.inputs[1:]
+    return instructions
 
 
 def drop_dead(instructions: list[Instruction], wanted: list[Value]) -> list[Instruction]:

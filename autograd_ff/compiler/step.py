@@ -123,7 +123,7 @@ class CompiledStep:
                 if self.options.verify and self._calls % self.options.verify == 0:
                     exact = not self.options.fast and not self.options.threads
                     return verified(captured, call, lambda: self.function(*args, **kwargs), exact, self._name)
-                return captured.run(call)
+                return captured.begin(call) if captured.is_new else captured.run(call)
         return self._record(call, args, kwargs)
 
     def _record(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

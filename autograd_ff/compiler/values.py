@@ -10,7 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
-__all__ = ["Memory", "Value"]
+__all__ = ["Memory", "Value", "is_blank"]
+
+
+def is_blank(array: np.ndarray) -> bool:
+    """Whether an array is as zeroed memory is: no bit is set, that of -0.0 included.
+
+    >>> import numpy as np
+    >>> is_blank(np.zeros((2, 3))), is_blank(np.full(2, -0.0))
+    (True, False)
+    """
+    return bool(array.flags.c_contiguous and not array.reshape(-1).view(np.uint8).any())
 
 
 def _gone() -> None:

@@ -25,13 +25,19 @@ def positive(text: str) -> int:
 
 
 def parser(
-    document: str | None, *, samples: int | None = None, epochs: int | None = None, picture: bool = True
+    document: str | None,
+    *,
+    samples: int | None = None,
+    epochs: int | None = None,
+    seed: bool = True,
+    picture: bool = True,
 ) -> argparse.ArgumentParser:
     """The options of an example, to which it may add its own.
 
     Args:
         document: the example's docstring, which ``--help`` shows.
         samples, epochs: the defaults of ``--samples`` and ``--epochs``; None where the example has no such option.
+        seed: whether the example has ``--seed``.
         picture: whether the example draws one, and has ``--output``.
 
     >>> parser("A claim.", samples=100).parse_args(["--seed", "1"])
@@ -46,7 +52,8 @@ def parser(
         made.add_argument(
             "--epochs", type=positive, default=epochs, metavar="N", help=f"passes over them (default: {epochs})"
         )
-    made.add_argument("--seed", type=int, default=0, metavar="N", help="of all random numbers (default: 0)")
+    if seed:
+        made.add_argument("--seed", type=int, default=0, metavar="N", help="of all random numbers (default: 0)")
     if picture:
         made.add_argument(
             "--output", type=Path, default=Path("runs/examples"), metavar="FOLDER",

@@ -228,8 +228,7 @@ def checkpoint(
     function is just called. Source: Chen et al. 2016; the interface is PyTorch's.
 
     The function must compute the same when it runs again. What it does beside, it does twice: running statistics of batch
-    norm move twice, as in PyTorch. A compiled step computes once what would be computed twice from what does not change
-    within it; so where weights are frozen and nothing is dropped, it spares no memory there.
+    norm move twice, as in PyTorch. In a compiled step it spares memory likewise.
 
     Args:
         function: a module or a function. It may take and give tensors in tuples, lists, dicts and dataclasses.

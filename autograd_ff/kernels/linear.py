@@ -64,6 +64,13 @@ def rows(x, width):
     return np.reshape(x, (math.prod(x.shape[:-1]), width))
 
 
+def input_gradient(g, weight):
+    if len(g.shape) <= 2:
+        return np.matmul(g, weight)
+    out_features, in_features = weight.shape
+    return np.reshape(np.matmul(rows(g, out_features), weight), (*g.shape[:-1], in_features))
+
+
 def weight_gradient(g, x, meta_weight):
     out_features, in_features = meta_weight.shape
     return np.matmul(np.swapaxes(rows(g, out_features), 0, 1), rows(x, in_features))
@@ -83,7 +90,7 @@ def draw(draw: Draw) -> Call:
 
 linear = kernel(
     definition,
-    lambda g, weight: np.matmul(g, weight),
+    input_gradient,
     weight_gradient,
     bias_gradient,
     name="linear",

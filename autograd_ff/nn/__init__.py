@@ -30,6 +30,7 @@ from .activation import (
 from .attention import MultiheadAttention
 from .cache import KeyValueCache
 from .containers import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
+from .decoder_cache import DecoderCache
 from .dropout import Dropout
 from .embedding import Embedding
 from .feedforward import FeedForward, gated_hidden, relu_squared
@@ -61,7 +62,7 @@ from .transformer import (
 )
 
 __all__ = [
-    "BCELoss", "BCEWithLogitsLoss", "BatchNorm1d", "Bilinear", "Buffer", "CELU", "CrossEntropyLoss", "Dropout", "ELU",
+    "BCELoss", "BCEWithLogitsLoss", "BatchNorm1d", "Bilinear", "Buffer", "CELU", "CrossEntropyLoss", "DecoderCache", "Dropout", "ELU",
     "Embedding", "FeedForward", "Flatten", "GELU", "GLU", "GaussianNLLLoss", "GroupNorm", "Hardsigmoid", "Hardswish",
     "Hardtanh", "HuberLoss", "Identity", "KLDivLoss", "KeyValueCache", "L1Loss", "LayerNorm", "LeakyReLU", "Linear",
     "LogSigmoid", "LogSoftmax", "MSELoss", "Mish", "MixtureOfExperts", "Module", "ModuleDict", "ModuleList",

@@ -179,7 +179,9 @@ class MultiheadAttention(Module):
         if plain and weight is not None:
             found = self._packed(query, weight, mask, is_causal, shape, batch_first)
         else:
-            q, k, v = self._project(query, key, value, batch_first)
+            q, k, v = (
+                self.heads(x, which, batch_first) for x, which in ((query, "query"), (key, "key"), (value, "value"))
+            )
             k, v, mask = self._extended(k, v, mask, is_causal)
             found, weights = self._attend(q, k, v, mask, is_causal, need_weights)
             found = found.transpose(1, 2)  # (N, L, heads, head_dim)
@@ -270,19 +272,27 @@ class MultiheadAttention(Module):
             out: Tensor = apply(kernels.self_attention, (packed, mask, keep), params)
             return out
 
-    def _project(self, query: Tensor, key: Tensor, value: Tensor, batch_first: bool) -> list[Tensor]:
-        """Queries, keys and values of the heads, (N, heads, L, head_dim)."""
-        side, bias = self.embed_dim, self.in_proj_bias
-        biases = [None if bias is None else bias[start * side : (start + 1) * side] for start in range(3)]
+    def heads(self, x: Tensor, which: str, batch_first: bool | None = None) -> Tensor:
+        """One of the three projections, divided into heads.
+
+        Args:
+            x: (L, N, features), or (N, L, features) with ``batch_first``.
+            which: ``"query"``, ``"key"`` or ``"value"``.
+            batch_first: instead of the module's.
+
+        Returns:
+            (N, heads, L, head_dim).
+        """
+        place, side = ("query", "key", "value").index(which), self.embed_dim
+        part = slice(place * side, (place + 1) * side)
         if self.in_proj_weight is None:
-            weights: list[Any] = [self.q_proj_weight, self.k_proj_weight, self.v_proj_weight]
+            weight: Any = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)[place]
         else:
-            weights = [self.in_proj_weight[start * side : (start + 1) * side] for start in range(3)]
-        made = []
-        for x, weight, one in zip((query, key, value), weights, biases, strict=True):
-            heads = F.linear(x, weight, one).unflatten(-1, (self.num_heads, self.head_dim))
-            made.append(heads.transpose(1, 2) if batch_first else heads.permute(1, 2, 0, 3))
-        return made
+            weight = self.in_proj_weight[part]
+        bias = None if self.in_proj_bias is None else self.in_proj_bias[part]
+        made = F.linear(x, weight, bias).unflatten(-1, (self.num_heads, self.head_dim))
+        first = self.batch_first if batch_first is None else batch_first
+        return made.transpose(1, 2) if first else made.permute(1, 2, 0, 3)
 
     def _extended(
         self, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool

@@ -10,7 +10,8 @@ Read in this order:
 - before the first epoch: `checks/`, `range_test`; where it breaks: `nonfinite`; and what is known of losses:
   `loss_kind`;
 - going back: `holdings` (what a trainer holds), `randomness`, `snapshot` (around steps), `untouched` (around a look);
-- one trainer complete with its network, data and schedule, that of the command line: `classification`.
+- trainers complete with network, data and schedule, those of the command line: `classification`, `text_classification`,
+  `language_modelling`.
 """
 
 from . import callbacks, metrics
@@ -20,10 +21,13 @@ from .checks import Finding
 from .classification import Classification, Settings, evaluate, feedforward
 from .history import History
 from .interrupt import Interruption
+from .language_modelling import LanguageModelling, LanguageSettings
 from .range_test import RangeTest, learning_rate_range_test
+from .text_classification import FineTuningSettings, TextClassification
 from .trainer import Trainer
 
 __all__ = [
-    "Callback", "Classification", "Finding", "History", "Interruption", "RangeTest", "Settings", "Trainer", "callbacks",
+    "Callback", "Classification", "Finding", "FineTuningSettings", "History", "Interruption", "LanguageModelling",
+    "LanguageSettings", "RangeTest", "Settings", "TextClassification", "Trainer", "callbacks",
     "evaluate", "feedforward", "learning_rate_range_test", "metrics", *callbacks.__all__,
 ]  # fmt: skip

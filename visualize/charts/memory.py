@@ -79,7 +79,7 @@ def plot_memory(
     wide = (width - _MARGINS) / max(count, 1)
     _shade_phases(axes, phases, wide, theme)
     for one in living:
-        _rectangle(axes, one, phases, plan.arena_bytes, wide, theme)
+        _rectangle(axes, one, phases, plan.arena_bytes - _lowest(living), wide, theme)
     _axes(axes, plan, living, named, theme)
     return finish(figure, path, _title(plan, living) if title is None else title, theme)
 
@@ -111,6 +111,11 @@ def _shade_phases(axes: Any, phases: list[str], wide: float, theme: Theme) -> No
                     annotation_clip=False,
                 )  # fmt: skip
             start = at
+
+
+def _lowest(living: list[Lifetime]) -> int:
+    """The first address; below 0 lie the gradients, where other values live before these are there."""
+    return min([0, *(one.offset for one in living)])
 
 
 def _rectangle(axes: Any, one: Lifetime, phases: list[str], arena: int, wide: float, theme: Theme) -> None:
@@ -149,11 +154,18 @@ def _axes(axes: Any, plan: Plan, living: list[Lifetime], named: bool, theme: The
     count = len(plan.instructions)
     top = max(plan.arena_bytes, 1)
     axes.set_xlim(0, max(count, 1))
-    axes.set_ylim(0, top * 1.06)
+    lowest = min(
+        [0, *(one.offset for one in living)]
+    )  # below 0 lie the gradients, where nothing else does from then on
+    axes.set_ylim(lowest, max(top, -0.1 * lowest) * 1.06)
+    if lowest:
+        axes.axhline(0, color=theme.note, linewidth=0.8, zorder=1)
     axes.axhline(plan.arena_bytes, color=theme.note, linewidth=0.8, zorder=1)
     axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
-    axes.yaxis.set_major_formatter(lambda number, _: bytes_text(number) if number else "0")
-    axes.set_ylabel("address in the arena")
+    axes.yaxis.set_major_formatter(
+        lambda number, _: f"{'-' if number < 0 else ''}{bytes_text(abs(number))}" if number else "0"
+    )
+    axes.set_ylabel("address in the arena" + (" (below 0: gradients to come)" if lowest else ""))
     axes.set_xlabel("instruction")
     frame(axes, theme)
     if named:
@@ -171,7 +183,7 @@ def _axes(axes: Any, plan: Plan, living: list[Lifetime], named: bool, theme: The
         right = axes.secondary_yaxis("right")
         shown: list[int] = []
         for offset in sorted(buffers):
-            if not shown or offset - shown[-1] > top * 0.04:
+            if not shown or offset - shown[-1] > (top - lowest) * 0.04:
                 shown.append(offset)
         right.set_yticks(shown, [f"buffer {buffers[offset]}" for offset in shown])
         right.tick_params(colors=theme.note, labelcolor=theme.note, labelsize=_TEXT)

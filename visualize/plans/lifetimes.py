@@ -23,7 +23,7 @@ class Lifetime:
         last: the last one that uses it; of a result of the step, the number of instructions.
         end: where the next value may begin: ``last + 1``, or ``last`` where the last reader puts its own result in the
             same place, element by element.
-        offset: the first byte in the arena.
+        offset: the first byte in the arena; negative in the memory of gradients that are not there yet.
         size: in bytes.
         buffer: which place it is, counted from 1 by address; values at the same address have the same one.
     """
@@ -82,7 +82,7 @@ def lifetimes(plan: Plan) -> list[Lifetime]:
 
 
 def most_at_once(living: list[Lifetime]) -> int:
-    """The most bytes that live at the same time: no arena could be smaller.
+    """The most bytes that live at the same time: no arena could be smaller, but for the memory of gradients to come.
 
     Results that take the place of an operand are counted once.
     """

@@ -245,6 +245,12 @@ class Walk:
                     draft.arguments += ((name or f"input {position}", text_of(value)),)
                 continue
             draft.incoming.append(Link(source, output, position, name, read, parent is not None))
+        for name, value in params.items():  # the index of a lookup, say: an input, or another op's result
+            for array in value if isinstance(value, tuple) else (value,):
+                if isinstance(array, np.ndarray) and id(array) in self._by_array:
+                    source, output = self._by_array[id(array)]
+                    read = self._value(array.shape, array.dtype)
+                    draft.incoming.append(Link(source, output, len(draft.incoming), name, read, False))
         if node is None:
             rule = _rule(scope)
             draft.backward = rule is not None or self.going_back

@@ -149,7 +149,7 @@ def _uneven(columns: np.ndarray, data: _Data, standardise: str) -> Finding | Non
     if len(columns) < 4:
         return None
     spreads = columns.std(axis=0, dtype=np.float64)
-    varying = spreads > 0
+    varying = spreads > 1e-20 * spreads.max()  # less is a constant, in all but name
     if not varying.any() or spreads.max() <= _RATIO * spreads[varying].min():
         return None
     varying &= (columns != np.median(columns, axis=0)).mean(axis=0) > 0.4
