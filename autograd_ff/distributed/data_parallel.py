@@ -93,12 +93,12 @@ class DistributedDataParallel(Module):
         self._started = 0  # how many buckets are, in this backward pass
         self._make_buckets(named[::-1])  # the last layer's gradients come first
         self._leaves: dict[int, Any] = {}
-        self._hooks: list[Any] = []
+        self._handles: list[Any] = []
         for _, one in named:
             self._listen(one)
 
     def _listen(self, parameter: Any) -> None:
-        self._hooks.append(parameter.register_post_accumulate_grad_hook(self._ready))
+        self._handles.append(parameter.register_post_accumulate_grad_hook(self._ready))
         self._leaves[id(parameter)] = parameter.node
 
     def _make_buckets(self, named: list[tuple[str, Any]]) -> None:
@@ -123,9 +123,9 @@ class DistributedDataParallel(Module):
         >>> from autograd_ff import distributed
         >>> distributed.DistributedDataParallel(af.nn.Linear(1, 1)).detach()
         """
-        for hook in self._hooks:
+        for hook in self._handles:
             hook.remove()
-        self._hooks.clear()
+        self._handles.clear()
 
     # ---------------------------------------------------------------- the forward pass
 
