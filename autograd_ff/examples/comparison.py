@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from autograd_ff.serialization import write_atomically
+
 from . import command
 from .picture import COLORS, axes_of, name_lines, save
 from .splits import Split
@@ -54,9 +56,8 @@ class Record:
         if self.path is None:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        aside = self.path.with_suffix(".part")
-        aside.write_text(json.dumps({"data": self.data, "runs": self.runs}, indent=1, sort_keys=True), encoding="utf-8")
-        aside.replace(self.path)
+        content = json.dumps({"data": self.data, "runs": self.runs}, indent=1, sort_keys=True)
+        write_atomically(self.path, content.encode())
 
 
 @dataclass

@@ -18,6 +18,7 @@ from ...engine import here
 from ...errors import AutogradError, FileFormatError, ShapeError
 from ...functions.random import manual_seed
 from ...hub import GPT2Config, GPT2LMHeadModel
+from ...hub.gpt2 import GPT2Attention
 from ...hub.layers import without_values
 from ...text import CharTokenizer
 from ..callback import Callback
@@ -93,6 +94,7 @@ class LanguageModelling(Trainer):
             settings = _further(settings, model.config, tokenizer)
             for name in ("embd_pdrop", "resid_pdrop"):
                 setattr(model.config, name, settings.dropout)
+            model.config.attn_pdrop = 0.0
             _set_dropout(model, settings.dropout)
         else:
             tokenizer = make_tokenizer(settings.tokenizer, corpus, settings.vocab_size)
@@ -285,6 +287,8 @@ def _set_dropout(model: nn.Module, share: float) -> None:
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = share
+        elif isinstance(module, GPT2Attention):  # none between the tokens, as in a model that begins here
+            module.dropout = 0.0
 
 
 def _known(corpus: Corpus, tokenizer: Any, settings: LanguageSettings) -> Corpus:

@@ -18,7 +18,6 @@ __all__ = ["TextData", "few", "fingerprint", "movie_reviews", "read_texts"]
 
 Texts = tuple[list[str], np.ndarray]
 TEXT, LABEL = ("text", "sentence", "review", "content"), ("label", "class", "category", "sentiment")
-LARGEST = 1 << 20  # characters of one text
 HELD_BACK = 0.2
 
 
@@ -186,6 +185,7 @@ def _split(labels: np.ndarray, held_back: float, seed: int) -> tuple[np.ndarray,
 
 def _rows(path: Path) -> Any:
     """(line, text, label) of each row."""
+    line = 0
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             # A tab-separated file has no quotes but those of the text.
@@ -210,13 +210,12 @@ def _rows(path: Path) -> Any:
                 text, label = row[places[0]].strip(), row[places[1]].strip()
                 if not text or not label:
                     raise FileFormatError(f"{path}, line {reader.line_num}: no {'label' if text else 'text'}{here()}")
-                if len(text) > LARGEST:
-                    raise FileFormatError(f"{path}, line {reader.line_num}: a text of {len(text):,} characters{here()}")
-                yield reader.line_num, text, label
+                line = reader.line_num
+                yield line, text, label
     except UnicodeDecodeError as error:
         raise FileFormatError(f"{path} is not UTF-8: {error.reason} at byte {error.start:,}{here()}") from None
     except csv.Error as error:
-        raise FileFormatError(f"{path} is no table: {error}{here()}") from None
+        raise FileFormatError(f"{path}, after line {line}: {error}{here()}") from None
 
 
 def _header(row: list[str]) -> tuple[int, int] | None:

@@ -13,7 +13,7 @@ import numpy as np
 from ... import finetuning, nn, optim
 from ...data import DataLoader, locate
 from ...engine import here, no_grad, wrap
-from ...errors import AutogradError, FileFormatError, StateDictError
+from ...errors import AutogradError, FileFormatError, ShapeError, StateDictError
 from ...functions.random import default_generator, manual_seed
 from ...functions.tensor import Tensor
 from ...hub import BertForSequenceClassification, BertModel, SentenceClassifier, SentenceEncoder, read_config
@@ -135,7 +135,9 @@ class TextClassification(Trainer):
         folder: Any = None,
     ) -> None:
         self.settings = settings
-        if train is not None and test is not None:
+        if (train is None) != (test is None) or (train is None and classes is not None):
+            raise ShapeError(f"texts of one's own are given as train and test, both (texts, labels){here()}")
+        if train is not None:
             data = TextData(train, test, classes)
         else:
             data = movie_reviews() if settings.data is None else read_texts(settings.data)
