@@ -99,3 +99,28 @@ def test_a_nan_on_one_process_ends_all_with_its_operation(tmp_path):
     done = run_job(2, program, json.dumps({"out": "x.npz"}), folder=tmp_path)
     assert done.returncode != 0
     assert "NonFiniteError" in done.stderr
+
+
+def test_the_command_line_trains_with_several_processes(tmp_path):
+    program = "import sys; from autograd_ff.cli import main; sys.exit(main(sys.argv[1:]))"
+    settings = [
+        "train",
+        "mnist",
+        "--layers",
+        "16",
+        "--epochs",
+        "1",
+        "--batch-size",
+        "500",
+        "--output",
+        tmp_path / "run",
+    ]
+    printed = passes(2, program, *settings, folder=tmp_path)
+    assert printed.count("epoch 1/1") == 1
+    assert printed.count("Accuracy of the network on the test images") == 1
+    assert {"model.safetensors", "checkpoint.safetensors", "graph.png"} <= {
+        path.name for path in (tmp_path / "run").iterdir()
+    }
+    done = run_job(2, program, "train", "mnist", "--resume", "--output", tmp_path / "nothing", folder=tmp_path)
+    assert done.returncode == 1
+    assert "there is no run to resume" in done.stderr
