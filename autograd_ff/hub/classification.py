@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..engine import here, no_grad, wrap
+from ..engine import here, wrap
 from ..errors import FileFormatError, ModuleError, ShapeError
 from ..functions.tensor import Tensor
 from ..nn import Dropout, Module
@@ -19,7 +19,7 @@ from .bert import BertModel
 from .config import BertConfig, read_json
 from .layers import Linear, without_values
 from .pretrained import PretrainedModel
-from .sentences import SentenceEncoder, mean_pooling
+from .sentences import SentenceEncoder, by_length, mean_pooling
 
 __all__ = ["BertForSequenceClassification", "ClassifierOutput", "SentenceClassifier"]
 
@@ -99,19 +99,8 @@ class SentenceClassifier(Module):
             raise ShapeError(f"classified is a list of texts; a single one is [text].{here()}")
         encoder = self.encoder
         tokens = encoder.tokenizer.encode_many(texts, max_length=encoder.max_length)
-        order = sorted(range(len(tokens)), key=lambda index: len(tokens[index]))
-        scores = np.empty((len(tokens), len(self.classes)), self.classifier.weight.array.dtype)
-        modes = [(module, module.training) for module in self.modules()]
-        self.eval()
-        try:
-            with no_grad():
-                for start in range(0, len(order), batch_size):
-                    rows = order[start : start + batch_size]
-                    scores[rows] = self(*encoder.tokenizer.pad([tokens[index] for index in rows])).array
-        finally:
-            for module, training in modes:
-                module.training = training
-        return wrap(scores)
+        scores = by_length(self, self, tokens, encoder.tokenizer.pad, batch_size)
+        return wrap(np.zeros((0, len(self.classes)), np.float32) if scores is None else scores)
 
     def predict_proba(self, texts: Sequence[str], batch_size: int = 32) -> np.ndarray:
         """The probability of each class, (texts, classes).

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from ..text import Tokenizer
 from .config import read_json
 from .pretrained import from_pretrained
 
-__all__ = ["SentenceEncoder", "mean_pooling"]
+__all__ = ["SentenceEncoder", "by_length", "mean_pooling"]
 
 
 def mean_pooling(states: Tensor, attention_mask: Tensor | None = None, normalize: bool = True) -> Tensor:
@@ -131,24 +131,42 @@ class SentenceEncoder(Module):
         if isinstance(texts, str):
             raise ShapeError(f"encode takes a list of texts; a single one is [text].{here()}")
         tokens = self.tokenizer.encode_many(texts, max_length=self.max_length)
-        order = sorted(range(len(tokens)), key=lambda index: len(tokens[index]))
-        modes = [(module, module.training) for module in self.modules()]
-        self.eval()
-        try:
-            with no_grad():
-                parts = []
-                for start in range(0, len(order), batch_size):
-                    batch = self.tokenizer.pad([tokens[index] for index in order[start : start + batch_size]])
-                    parts.append(self(*batch).array)
-        finally:
-            for module, training in modes:
-                module.training = training
-        if not parts:
-            return wrap(np.zeros((0, self.model.config.hidden_size), np.float32))
-        joined = np.concatenate(parts)
-        vectors = np.empty_like(joined)
-        vectors[order] = joined
-        return wrap(vectors)
+        vectors = by_length(self, self, tokens, self.tokenizer.pad, batch_size)
+        return wrap(np.zeros((0, self.model.config.hidden_size), np.float32) if vectors is None else vectors)
+
+
+def by_length(
+    model: Module, compute: Callable[..., Tensor], tokens: Sequence[Any], pad: Callable[[Any], Any], batch_size: int
+) -> np.ndarray | None:
+    """What is computed of each text's tokens, a row for each, in evaluation mode and without a graph; None of no text.
+
+    Texts are taken in order of length, so that little is padded; the rows are in theirs.
+
+    Args:
+        model: whose modules are put into evaluation mode meanwhile.
+        compute: from a padded batch to rows.
+        tokens: of each text.
+        pad: makes a batch of them.
+        batch_size: how many at once.
+    """
+    order = sorted(range(len(tokens)), key=lambda index: len(tokens[index]))
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with no_grad():
+            parts = [
+                compute(*pad([tokens[index] for index in order[start : start + batch_size]])).array
+                for start in range(0, len(order), batch_size)
+            ]
+    finally:
+        for module, training in modes:
+            module.training = training
+    if not parts:
+        return None
+    joined = np.concatenate(parts)
+    rows = np.empty_like(joined)
+    rows[order] = joined
+    return rows
 
 
 def _optional(folder: Any, name: str, kind: type = dict) -> Any:

@@ -12,11 +12,12 @@ import numpy as np
 
 from ... import finetuning, nn, optim
 from ...data import DataLoader, locate
-from ...engine import here, no_grad, wrap
+from ...engine import here, wrap
 from ...errors import AutogradError, FileFormatError, ShapeError, StateDictError
 from ...functions.random import default_generator, manual_seed
 from ...functions.tensor import Tensor
 from ...hub import BertForSequenceClassification, BertModel, SentenceClassifier, SentenceEncoder, read_config
+from ...hub.sentences import by_length
 from ...nn import functional as F
 from ...text import LengthBatchSampler
 from ..callback import Callback
@@ -194,19 +195,9 @@ class TextClassification(Trainer):
 
     def _vectors(self, samples: Sequence[tuple[Any, int]]) -> np.ndarray:
         """The encoder's vectors of the samples' tokens, (samples, hidden), without dropout and graph."""
-        model, pad = self.model, self.model.encoder.tokenizer.pad
-        order = sorted(range(len(samples)), key=lambda index: len(samples[index][0]))
-        found = np.empty((len(samples), model.encoder.model.config.hidden_size), np.float32)
-        modes = [(module, module.training) for module in model.modules()]
-        model.eval()
-        try:
-            with no_grad():
-                for start in range(0, len(order), LARGE):
-                    rows = order[start : start + LARGE]
-                    found[rows] = model.features(*pad([samples[index][0] for index in rows])[:2]).array
-        finally:
-            for module, training in modes:
-                module.training = training
+        model = self.model
+        found = by_length(model, model.features, [tokens for tokens, _ in samples], model.encoder.tokenizer.pad, LARGE)
+        assert found is not None  # there is at least one text
         return found
 
     def __call__(self, inputs: Any) -> Any:
