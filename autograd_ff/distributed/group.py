@@ -17,6 +17,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from datetime import timedelta
 from types import TracebackType
 from typing import Any
 
@@ -110,7 +111,7 @@ def launched() -> bool:
     return any(name in os.environ for name in LAUNCHERS)
 
 
-def init_process_group(backend: str | None = None, timeout: float = TIMEOUT) -> None:
+def init_process_group(backend: str | None = None, timeout: float | timedelta = TIMEOUT) -> None:
     """Join the other processes that ``mpiexec`` started; alone, if it did not.
 
     From then on an error that nobody catches ends the whole job, with that process's error shown, and so does a program
@@ -118,7 +119,7 @@ def init_process_group(backend: str | None = None, timeout: float = TIMEOUT) -> 
 
     Args:
         backend: ``"mpi"``, or None for MPI where a launcher started this process, and no communication otherwise.
-        timeout: seconds after which a collective that has not ended is reported.
+        timeout: seconds, or a `datetime.timedelta`, after which a collective that has not ended is reported.
 
     Raises:
         DistributedError: called twice; mpi4py is needed and not installed; another backend.
@@ -134,6 +135,7 @@ def init_process_group(backend: str | None = None, timeout: float = TIMEOUT) -> 
         raise DistributedError(f"init_process_group was called before; destroy_process_group() undoes it{here()}")
     if backend not in (None, "mpi"):
         raise DistributedError(f"the backend is 'mpi', not {backend!r}{here()}")
+    timeout = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
     if not timeout > 0:
         raise DistributedError(f"timeout has to be a positive number of seconds, got {timeout!r}{here()}")
     communicator = None

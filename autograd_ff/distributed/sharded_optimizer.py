@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -200,6 +201,35 @@ class ZeroRedundancyOptimizer(FlatOptimizer):
                 "  Call optimizer.consolidate_state_dict(to=0) in every process, and then state_dict() on rank 0."
             )
         return self._consolidated
+
+    def snapshot(self) -> Callable[[], None]:
+        """What puts back this process's part, and the options, as they are now; nothing is exchanged.
+
+        >>> import autograd_ff as af
+        >>> from autograd_ff import distributed
+        >>> w = af.zeros(1, requires_grad=True)
+        >>> optimizer = distributed.ZeroRedundancyOptimizer([w], af.optim.SGD, lr=0.1)
+        >>> put_back = optimizer.snapshot()
+        >>> optimizer.param_groups[0]["lr"] = 0.5
+        >>> put_back()
+        >>> optimizer.param_groups[0]["lr"]
+        0.1
+        """
+        if self.process_group.size == 1:
+            return super().snapshot()
+        options = [
+            {name: deepcopy(value) for name, value in group.items() if name != "params"} for group in self.param_groups
+        ]
+        parts = [buffer.kept() for layout in self._settle() for buffer in layout.buffers]
+
+        def put_back() -> None:
+            for group, values in zip(self.param_groups, options, strict=True):
+                group.update(values)
+            buffers = [buffer for layout in self._settle() for buffer in layout.buffers]
+            for buffer, part in zip(buffers, parts, strict=True):
+                buffer.take_back(*part)
+
+        return put_back
 
     def _show(self, buffer: FlatBuffer, position: int) -> Mapping[str, Any]:
         values = super()._show(buffer, position)

@@ -112,6 +112,19 @@ class ShardedBuffer(FlatBuffer):
             value = np.asarray(state.moments.get(name, 0.0))
             apply_raw(write, (target, value.reshape(-1)[first : first + target.size] if value.ndim else value))
 
+    def kept(self) -> tuple[list[int], dict[str, np.ndarray]]:
+        """Copies of what this process has: how many steps each parameter took, and the stretch of each moment."""
+        return list(self.counts), {name: flat.copy() for name, flat in self.moments.items()}
+
+    def take_back(self, counts: list[int], moments: dict[str, np.ndarray]) -> None:
+        """Have what `kept` gave; moments that came since become zero."""
+        restructured()
+        self.counts[:] = counts
+        self._compare_counts()
+        self._collected = None
+        for name, flat in self.moments.items():
+            apply_raw(write, (flat, moments.get(name, np.zeros((), self.dtype))))
+
     # ---------------------------------------------------------------- gradients
 
     def gradients(self) -> list[np.ndarray | None]:

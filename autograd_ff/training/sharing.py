@@ -7,13 +7,21 @@ whole batch and the same everywhere, so that what callbacks decide by it they de
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..distributed import DistributedDataParallel, ReduceOp, agree, all_gather_object, all_reduce, broadcast
-from ..distributed.collectives import broadcast_object
+from ..distributed import (
+    DistributedDataParallel,
+    ReduceOp,
+    ZeroRedundancyOptimizer,
+    agree,
+    all_gather_object,
+    all_reduce,
+    broadcast,
+    broadcast_object,
+)
 from ..distributed.group import world
 from ..engine import TensorCore, get_default_dtype, wrap
 from ..functions.random import default_generator
@@ -120,11 +128,17 @@ class Sharing:
             for _, buffer in self._model.named_buffers():
                 broadcast(buffer, 0, self.group)
 
-    # ---------------------------------------------------------------- chance
+    def consolidate(self, optimizers: Iterable[Any]) -> None:
+        """Have the whole state of each optimizer in the first process, of those that are spread over all."""
+        for one in optimizers:
+            if isinstance(one, ZeroRedundancyOptimizer):
+                one.consolidate_state_dict(to=0)
 
-    def common(self, state: Any) -> Any:
-        """The first process's state of the randomness, by which an epoch is drawn everywhere alike."""
-        return state if self.alone else broadcast_object(state, 0, self.group)
+    def common(self, value: Any) -> Any:
+        """What the first process has: the state of the randomness by which all draw an epoch, or what came of writing."""
+        return value if self.alone else broadcast_object(value, 0, self.group)
+
+    # ---------------------------------------------------------------- chance
 
     def apart(self) -> None:
         """Have the default generator go on differently in each process, so that dropout is not the same in all parts."""

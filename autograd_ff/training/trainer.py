@@ -25,7 +25,7 @@ from .callbacks import ProgressBar
 from .counts import check_counts
 from .fitting import WHOLE, Fitting, NotFinite
 from .history import History
-from .holdings import stateful
+from .holdings import optimizers_of, stateful
 from .loss_kind import unreduced
 from .metrics import resolve
 from .running import RunningLogs, RunningMeans, logs_of, number_of
@@ -360,9 +360,9 @@ class Trainer:
             class_weight=class_weight, accumulate=accumulate, steps_per_epoch=steps_per_epoch,
             validation_steps=validation_steps, validation_freq=validation_freq, compile=compile, checkpoint=checkpoint,
         )  # fmt: skip
-        if resume is not None:
-            self.load_state_dict(resume if isinstance(resume, Mapping) else read_checkpoint(resume))
         try:
+            if resume is not None:
+                self.load_state_dict(resume if isinstance(resume, Mapping) else read_checkpoint(resume))
             self._fitting.run(checks)
         finally:
             self.history.stop_reason = self.stop_reason
@@ -581,10 +581,13 @@ class Trainer:
         self._fitting.load_state_dict(state)
 
     def save(self, path: Any) -> None:
-        """Write `state_dict` to a safetensors file, whole or not at all; ``fit(…, resume=path)`` goes on from it."""
-        state = {"format": FORMAT, **self.state_dict()}
+        """Write `state_dict` to a safetensors file, whole or not at all; ``fit(…, resume=path)`` goes on from it.
+
+        Of several processes the first writes. Where an optimizer's state is spread over them all have to call it.
+        """
+        self.sharing.consolidate(optimizers_of(self))
         if self.sharing.leads:
-            save(state, path)
+            save({"format": FORMAT, **self.state_dict()}, path)
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy has the model, not the data: what a running or past `fit` needed stays behind."""

@@ -116,7 +116,7 @@ class ModelCheckpoint(Monitor):
 
     def on_train_end(self, logs: Any = None) -> None:
         super().on_train_end(logs)
-        if self._failed:
+        if self._failed and self.trainer.sharing.leads:
             last = f"the last that was is {self.kept[-1][0]}" if self.kept else "none was"
             warn(f"{type(self).__name__}: {self._failed} of its files could not be written; {last}.")
 
@@ -136,13 +136,19 @@ class ModelCheckpoint(Monitor):
         if better:
             self.best = current
         if (path, current) not in dropped:
+            failure = None
             try:
-                os.makedirs(os.path.dirname(path) or os.curdir, exist_ok=True)
+                if self.trainer.sharing.leads:
+                    os.makedirs(os.path.dirname(path) or os.curdir, exist_ok=True)
                 self.write(path)
             except OSError as error:
+                failure = str(error)
+            failure = self.trainer.sharing.common(failure)  # so that all processes take the same files for written
+            if failure is not None:
                 self.kept, self.best = before
                 self._failed += 1
-                warn(f"{type(self).__name__} could not write {path}: {error}. The training goes on.")
+                if self.trainer.sharing.leads:
+                    warn(f"{type(self).__name__} could not write {path}: {failure}. The training goes on.")
                 return
             self._say(epoch, f"{self.monitor} {current:.5g}, wrote {path}" if better else f"wrote {path}")
         for old, _ in dropped:
