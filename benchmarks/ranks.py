@@ -11,6 +11,7 @@ import resource
 import statistics
 import sys
 import time
+from collections.abc import Callable, Sequence
 from itertools import cycle, pairwise
 from pathlib import Path
 from typing import Any
@@ -59,12 +60,12 @@ class Clock:
         return taken
 
 
-def training(widths: tuple[int, ...], batch: int, variant: dict[str, Any]) -> Any:
-    """A function that makes a compiled training step with Adam, and the next one."""
+def training(widths: Sequence[int], batch: int, variant: dict[str, Any]) -> tuple[Callable[[], Any], Any]:
+    """A function that makes a compiled training step with Adam, and the next one; and the optimizer."""
     import autograd_ff as af
     from autograd_ff import distributed
 
-    case = Network("", widths, batch, 0, max(4, min(16, 8192 // batch)))
+    case = Network("", tuple(widths), batch, 0, max(4, min(16, 8192 // batch)))
     layers: list[Any] = []
     for inputs, outputs in pairwise(widths):
         layers += [af.nn.Linear(inputs, outputs), af.nn.ReLU()]
@@ -76,7 +77,10 @@ def training(widths: tuple[int, ...], batch: int, variant: dict[str, Any]) -> An
         model.synchronizes = variant.get("communicates", True)
         if not variant.get("poke", True):
             _leave_alone(model)
-    optimizer = af.optim.Adam(model.parameters(), lr=1e-4)
+    if variant.get("sharded"):
+        optimizer: Any = distributed.ZeroRedundancyOptimizer(model.parameters(), af.optim.Adam, lr=1e-4)
+    else:
+        optimizer = af.optim.Adam(model.parameters(), lr=1e-4)
     criterion = af.nn.CrossEntropyLoss()
 
     @af.compile
@@ -88,7 +92,7 @@ def training(widths: tuple[int, ...], batch: int, variant: dict[str, Any]) -> An
         return loss
 
     batches = cycle([(af.tensor(images), af.tensor(labels)) for images, labels in case.batches()])
-    return lambda: step(*next(batches))
+    return lambda: step(*next(batches)), optimizer
 
 
 def _leave_alone(model: Any) -> None:
@@ -104,7 +108,7 @@ def _leave_alone(model: Any) -> None:
 
 
 def steps(widths: list[int], variants: dict[str, dict[str, Any]], rounds: int) -> dict[str, Any]:
-    """Seconds of each variant's steps: the least of all with what of it went into communication, and the median."""
+    """Seconds of each variant's steps: the median with what of it went into communication, and the least of all."""
     from threadpoolctl import threadpool_limits
 
     from autograd_ff import distributed
@@ -114,7 +118,7 @@ def steps(widths: list[int], variants: dict[str, dict[str, Any]], rounds: int) -
     made = {}
     for name, variant in variants.items():
         if variant.get("ranks", 2) > 1 or rank == 0:
-            made[name] = training(tuple(widths), variant["batch"], variant)
+            made[name], _ = training(widths, variant["batch"], variant)
     found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in variants}
     counts: dict[str, int] = {}
     for number in range(rounds + 1):
@@ -141,10 +145,9 @@ def steps(widths: list[int], variants: dict[str, dict[str, Any]], rounds: int) -
     answers = {}
     for name, taken in found.items():
         if taken:
-            seconds, starting, waiting = min(taken)
+            seconds, starting, waiting = map(statistics.median, zip(*taken, strict=True))
             answers[name] = {
-                "seconds": seconds, "starting": starting, "waiting": waiting,
-                "median": statistics.median(one[0] for one in taken), "steps": len(taken),
+                "seconds": seconds, "starting": starting, "waiting": waiting, "least": min(taken)[0], "steps": len(taken),
             }  # fmt: skip
     return answers
 
@@ -195,17 +198,22 @@ def all_reduces(sizes: list[int], rounds: int) -> dict[str, dict[str, float]]:
     return least
 
 
-def memory(widths: list[int], batch: int, variant: dict[str, Any]) -> dict[str, Any]:
-    """The peak of this process, in MiB, with and without the training, of each rank."""
+def memory(widths: list[int], batch: int, variant: dict[str, Any]) -> dict[str, list[float]]:
+    """MiB of each rank: the optimizer's moments, and what the process grew by at the peak of some steps; milliseconds a step."""
     from autograd_ff import distributed
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    step = training(tuple(widths), batch, variant)
-    for _ in range(6):
+    step, optimizer = training(widths, batch, variant)
+    times = []
+    for _ in range(8):
+        begun = time.perf_counter()
         step()
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {"before": [one / 1024 for one in distributed.all_gather_object(before)],
-            "after": [one / 1024 for one in distributed.all_gather_object(after)]}  # fmt: skip
+        times.append(time.perf_counter() - begun)
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    buffers = [buffer for layout in optimizer._layouts for buffer in layout.buffers]
+    moments = sum(flat.nbytes for buffer in buffers for flat in buffer.moments.values()) / 2**20
+    found = {"moments": moments, "grown": grown, "milliseconds": 1e3 * statistics.median(times[3:])}
+    return {name: distributed.all_gather_object(value) for name, value in found.items()}
 
 
 def mnist(epochs: int, seeds: list[int], compression: str | None, batch: int) -> list[dict[str, float]]:
@@ -267,10 +275,13 @@ def rates() -> dict[str, float]:
 
 
 def main(task: str, arguments: str, path: str) -> None:
+    from threadpoolctl import threadpool_limits
+
     from autograd_ff import distributed
 
     distributed.init_process_group(timeout=120)
-    found = globals()[task](**json.loads(arguments))
+    with threadpool_limits(1):  # of BLAS; a variant of `steps` may have more
+        found = globals()[task](**json.loads(arguments))
     if distributed.get_rank() == 0:
         Path(path).write_text(json.dumps(found), encoding="utf-8")
 
