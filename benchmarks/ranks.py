@@ -37,7 +37,7 @@ class Clock:
     """Time in communication: what starting a sum takes, and waiting for it."""
 
     def __init__(self) -> None:
-        from autograd_ff.distributed.compression import Transfer
+        from autograd_ff.distributed.transfer import Transfer
 
         self.starting = self.waiting = 0.0
         start, finish = Transfer.start, Transfer.finish
@@ -75,8 +75,6 @@ def training(widths: Sequence[int], batch: int, variant: dict[str, Any]) -> tupl
             model, bucket_cap_mb=variant.get("bucket", 4), gradient_compression=variant.get("compression")
         )
         model.synchronizes = variant.get("communicates", True)
-        if not variant.get("poke", True):
-            _leave_alone(model)
     if variant.get("sharded"):
         optimizer: Any = distributed.ZeroRedundancyOptimizer(model.parameters(), af.optim.Adam, lr=1e-4)
     else:
@@ -95,23 +93,13 @@ def training(widths: Sequence[int], batch: int, variant: dict[str, Any]) -> tupl
     return lambda: step(*next(batches)), optimizer
 
 
-def _leave_alone(model: Any) -> None:
-    """Let nothing but the start of the next bucket call MPI while the backward pass runs."""
-    make = model._make_buckets
-
-    def made(named: Any) -> None:
-        make(named)
-        model._flight.poke = lambda: None
-
-    model._make_buckets = made
-    made([pair for bucket in model.buckets for pair in bucket.parameters])
-
-
 def steps(widths: list[int], variants: dict[str, dict[str, Any]], rounds: int) -> dict[str, Any]:
     """Seconds of each variant's steps: the median with what of it went into communication, and the least of all."""
     from threadpoolctl import threadpool_limits
 
     from autograd_ff import distributed
+    from autograd_ff.distributed import operations
+    from autograd_ff.distributed.work import progress
 
     rank = distributed.get_rank()
     clock = Clock()
@@ -127,6 +115,8 @@ def steps(widths: list[int], variants: dict[str, dict[str, Any]], rounds: int) -
             if name not in made:
                 continue
             step = made[name]
+            # Else nothing but the start of the next bucket calls MPI while the backward pass runs.
+            operations.progress = progress if variant.get("poke", True) else lambda: None
             with threadpool_limits(variant.get("threads", 1)):
                 for _ in range(6 if number == 0 else 2):
                     begun = time.perf_counter()
@@ -159,8 +149,8 @@ def all_reduces(sizes: list[int], rounds: int) -> dict[str, dict[str, float]]:
     """
     from mpi4py import MPI
 
-    from autograd_ff.distributed.compression import Transfer
     from autograd_ff.distributed.group import world
+    from autograd_ff.distributed.transfer import Transfer
 
     communicator = MPI.COMM_WORLD
     least: dict[str, dict[str, float]] = {str(size): {} for size in sizes}

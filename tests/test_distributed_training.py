@@ -127,7 +127,18 @@ def test_a_nan_on_one_process_ends_all_with_its_operation(tmp_path):
 
 def test_the_command_line_trains_with_several_processes(tmp_path):
     program = "import sys; from autograd_ff.cli import main; sys.exit(main(sys.argv[1:]))"
-    settings = ["train", "mnist", "--layers", "16", "--epochs", "1", "--batch-size", "500", "--output", tmp_path / "run"]
+    settings = [
+        "train",
+        "mnist",
+        "--layers",
+        "16",
+        "--epochs",
+        "1",
+        "--batch-size",
+        "500",
+        "--output",
+        tmp_path / "run",
+    ]
     printed = passes(2, program, *settings, folder=tmp_path)
     assert printed.count("epoch 1/1") == 1
     assert printed.count("Accuracy of the network on the test images") == 1

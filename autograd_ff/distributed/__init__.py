@@ -5,8 +5,8 @@ from autograd_ff import distributed
 distributed.init_process_group()  # mpiexec -n 4 python train.py; alone without mpiexec
 model = distributed.DistributedDataParallel(model)
 
-Read in this order: `group` (who is there), `collectives` (what they do together), `agreement` (what they must have in
-common), `data_parallel` with `buckets`, `compression` and `operations` (the gradients), `sampler` (who reads which
+Read in this order: `group` (who is there), `collectives` (what they do together, with `work`), `agreement` (what they must have in
+common), `data_parallel` with `buckets`, `transfer` and `operations` (the gradients), `sampler` (who reads which
 samples), `sharded_optimizer` with `sharding` (moments in parts), `batch_norm` with `sums` (statistics over all ranks).
 """
 
@@ -14,7 +14,6 @@ from .agreement import agree, agree_on_batches
 from .batch_norm import SyncBatchNorm
 from .collectives import (
     ReduceOp,
-    Work,
     all_gather,
     all_gather_object,
     all_reduce,
@@ -36,6 +35,7 @@ from .group import (
 from .sampler import DistributedBatchSampler, DistributedSampler, distribute_loader
 from .sharded_optimizer import ZeroRedundancyOptimizer
 from .sums import share_of_batch, sum_over_ranks
+from .work import Work
 
 __all__ = [
     "DistributedBatchSampler", "DistributedDataParallel", "DistributedSampler", "ProcessGroup", "ReduceOp",

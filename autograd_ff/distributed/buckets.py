@@ -14,9 +14,9 @@ import numpy as np
 from ..engine import apply_raw, constant, copy, here, wrap
 from ..errors import DistributedError
 from .collectives import all_gather_object
-from .compression import Transfer
 from .group import ProcessGroup
 from .operations import finish_all_reduce, pack_gradient, put, start_all_reduce
+from .transfer import Transfer
 
 __all__ = ["Bucket", "Buckets", "share_out"]
 
@@ -37,7 +37,6 @@ class Bucket:
         notes: int = 0,
     ):  # fmt: skip
         self.number = number
-        self.flight: Buckets | None = None
         self.parameters = list(parameters)
         dtype = self.parameters[0][1].array.dtype
         total = sum(parameter.array.size for _, parameter in parameters)
@@ -64,7 +63,7 @@ class Bucket:
     def pack(self, parameter: Any) -> None:
         """Take over the gradient of a parameter that is ready."""
         place = self.places[id(parameter)]
-        apply_raw(pack_gradient, (place, parameter.grad.array), {"factor": self.factor, "flight": self.flight})
+        apply_raw(pack_gradient, (place, parameter.grad.array), {"factor": self.factor})
         self.waiting.discard(id(parameter))
 
     def start(self) -> None:
@@ -114,8 +113,6 @@ class Buckets:
             )
             for number, parameters in enumerate(shared)
         ]  # fmt: skip
-        for bucket in self.buckets:
-            bucket.flight = self
         self.transfers = [bucket.transfer for bucket in self.buckets]
         self.of = {id(one): bucket for bucket in self.buckets for _, one in bucket.parameters}
         self.notes = self.buckets[-1].notes
@@ -141,12 +138,6 @@ class Buckets:
         for one in self.transfers:
             one.finished = False
         self.running = True
-
-    def poke(self) -> None:
-        """Let the sums that are under way go on."""
-        for one in self.transfers:
-            if one.work is not None:
-                one.work.is_completed()
 
     def fail(self, reason: str) -> None:
         """Tell all ranks, with the last bucket, that this rank's pass cannot go on."""

@@ -12,8 +12,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import itertools
-import os
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -25,11 +23,12 @@ from ..engine import TensorCore, here, versions
 from ..engine.state import is_observed
 from ..errors import CaptureError, DistributedError
 from .group import ProcessGroup, world
-from .operations import collective, collective_from, memory, perform, put
+from .operations import collective, collective_from, perform, put, recorded_zeros
+from .work import Work, start
 
 __all__ = [
-    "ReduceOp", "Work", "all_gather", "all_gather_object", "all_reduce", "barrier", "broadcast", "broadcast_object",
-    "reduce_scatter", "start",
+    "ReduceOp", "all_gather", "all_gather_object", "all_reduce", "barrier", "broadcast", "broadcast_object",
+    "reduce_scatter",
 ]  # fmt: skip
 
 
@@ -45,74 +44,6 @@ class ReduceOp(Enum):
     PRODUCT = "prod"
     MIN = "min"
     MAX = "max"
-
-
-class Work:
-    """A collective under way.
-
-    >>> import autograd_ff as af
-    >>> from autograd_ff import distributed
-    >>> work = distributed.all_reduce(x := af.ones(2), async_op=True)
-    >>> work.wait()
-    >>> x
-    tensor([1., 1.])
-    """
-
-    __slots__ = ("_finish", "group", "name", "number", "request")
-
-    def __init__(self, group: ProcessGroup, name: str, request: Any, finish: Any = None) -> None:
-        group.calls += 1
-        self.group = group
-        self.name = name
-        self.number = group.calls
-        self.request = request
-        self._finish = finish
-
-    def is_completed(self) -> bool:
-        """Whether it has ended; asking lets it go on."""
-        if self.request is None or not self.request.Test():
-            return self.request is None
-        self.request = None
-        return True
-
-    def wait(self) -> None:
-        """Until it has ended.
-
-        Raises:
-            DistributedError: it has not within the group's time limit.
-        """
-        if self.request is not None:
-            self._wait()
-        if self._finish is not None:
-            finish, self._finish = self._finish, None
-            finish()
-
-    def _wait(self) -> None:
-        request, group = self.request, self.group
-        if request.Test():
-            self.request = None
-            return
-        assert group.watch is not None
-        begun = time.monotonic()
-        patrol = group.watch.patrol(group, self.number, self.name)
-        while not request.Test():
-            # Processes may be more than cores: the one that is waited for has to run.
-            os.sched_yield() if hasattr(os, "sched_yield") else time.sleep(0)
-            if time.monotonic() - begun > group.timeout:
-                raise DistributedError(
-                    f"rank {group.rank} of {group.size} has waited {group.timeout:g} s in collective number {self.number}, "
-                    f"{self.name}.{here()}\n"
-                    "  Another rank has not come to it: it is busy, stands still, or does other collectives; compare with "
-                    "what the other ranks report. init_process_group(timeout=...) sets the limit."
-                )
-            patrol.look()
-        self.request = None
-
-
-def start(group: ProcessGroup, name: str, method: str, *arguments: Any, finish: Any = None, **keywords: Any) -> Work:
-    """Begin one of mpi4py's collectives, such as ``"Iallreduce"``, which all ranks are known to begin now."""
-    request = None if group.size == 1 else getattr(group.communicator, method)(*arguments, **keywords)
-    return Work(group, name, request, finish)
 
 
 NAME = 200  # bytes of a name that ranks tell each other
@@ -318,7 +249,7 @@ def all_gather(
         )
     _refuse_async(async_op)
     run = _Collective(group, f"all_gather of {given.dtype} {given.shape}", "Iallgather")
-    whole = memory((group.size, *given.shape), given.dtype)
+    whole = recorded_zeros((group.size, *given.shape), given.dtype)
     if async_op:
         versions.bump(*outputs)
 
@@ -363,7 +294,7 @@ def reduce_scatter(
     if async_op:
         versions.bump(kept)
         return run.begin(kept, np.stack(inputs))
-    whole = memory((group.size, *kept.shape), kept.dtype)
+    whole = recorded_zeros((group.size, *kept.shape), kept.dtype)
     for place, one in zip(_rows(whole), input_list, strict=True):
         perform(put, (place, one))
     perform(collective_from, (output, whole), {"run": run})

@@ -15,9 +15,10 @@ from ..errors import DistributedError
 from ..nn import Module
 from .agreement import agree
 from .buckets import Buckets
-from .collectives import broadcast_object, start
+from .collectives import broadcast_object
 from .group import ProcessGroup, world
-from .operations import collective, memory, perform, put
+from .operations import collective, perform, put, recorded_zeros
+from .work import start
 
 __all__ = ["DistributedDataParallel"]
 
@@ -300,7 +301,7 @@ def _broadcast(tensors: Sequence[TensorCore], group: ProcessGroup) -> None:
     for one in tensors:
         kinds.setdefault(one.array.dtype, []).append(one)
     for dtype, several in kinds.items():
-        flat = memory((sum(one.array.size for one in several),), dtype)
+        flat = recorded_zeros((sum(one.array.size for one in several),), dtype)
         ends = np.cumsum([one.array.size for one in several]).tolist()
         for end, one in zip(ends, several, strict=True) if group.rank == 0 else ():
             perform(put, (flat[end - one.array.size : end].reshape(one.array.shape), one))

@@ -15,14 +15,15 @@ from ..engine.dispatch import NO_PARAMS
 from ..engine.op import Op
 from ..engine.state import LOCAL
 from ..kernels.clipping import gradient_norm
+from .work import progress
 
 if TYPE_CHECKING:
-    from .buckets import Buckets
-    from .compression import Transfer
+    from .transfer import Transfer
 
 __all__ = [
-    "average_slice", "collective", "collective_from", "finish_all_reduce", "join_presence", "memory", "norm_over_ranks", "pack_gradient",
-    "perform", "put", "start_all_reduce",
+    "average_slice", "collective", "collective_from", "finish_all_reduce", "join_presence", "norm_over_ranks", "pack_gradient",
+    "perform", "put", "recorded_zeros",
+    "start_all_reduce",
 ]  # fmt: skip
 
 
@@ -68,23 +69,22 @@ collective_from = kernel(
 )  # fmt: skip
 
 
-def _pack_gradient(place: np.ndarray, gradient: np.ndarray, factor: float, flight: Buckets | None) -> np.ndarray:
+def _pack_gradient(place: np.ndarray, gradient: np.ndarray, factor: float) -> np.ndarray:
     np.multiply(gradient, factor, out=place)
-    if flight is not None:
-        flight.poke()
+    progress()
     return place
 
 
 def _draw_pack(draw: Draw) -> Call:
     shape = draw.shape()
-    return Call((draw.array(shape), draw.array(shape)), {"factor": np.float32(0.5), "flight": None})
+    return Call((draw.array(shape), draw.array(shape)), {"factor": np.float32(0.5)})
 
 
 # place = factor * gradient. Divided before the sum and not after: float16 has little room above. MPI moves messages only
 # while it is called, so each gradient that comes lets those before it go on.
 pack_gradient = kernel(
     None, NONDIFFERENTIABLE, name="pack_gradient", forward=_pack_gradient, inputs=("place", "gradient"),
-    mutates=("place",), params={"factor": 1.0, "flight": None}, domain=_draw_pack,
+    mutates=("place",), params={"factor": 1.0}, domain=_draw_pack,
 )  # fmt: skip
 
 
@@ -100,12 +100,12 @@ def _draw_put(draw: Draw) -> Call:
 
 # target = source
 put = kernel(
-    None, NONDIFFERENTIABLE, name="put_gradient", forward=_put, inputs=("target", "source"),
+    None, NONDIFFERENTIABLE, name="put", forward=_put, inputs=("target", "source"),
     mutates=("target",), domain=_draw_put,
 )  # fmt: skip
 
 
-def memory(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+def recorded_zeros(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     """Zeros to write into, piece by piece: a recorder that first saw a piece would not know whose it is."""
     whole = constant(np.zeros(shape, dtype))
     apply_raw(put, (whole, constant(np.zeros((), dtype))))

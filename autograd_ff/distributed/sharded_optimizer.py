@@ -16,10 +16,10 @@ from ..functions.tensor import Tensor
 from ..kernels.clipping import scale_gradient
 from ..optim.flat import FlatBuffer
 from ..optim.optimizer import FlatOptimizer
-from .collectives import start
 from .group import ProcessGroup, world
 from .operations import norm_over_ranks
 from .sharding import ShardedBuffer
+from .work import start
 
 __all__ = ["ZeroRedundancyOptimizer"]
 
@@ -125,8 +125,8 @@ class ZeroRedundancyOptimizer(FlatOptimizer):
         >>> w
         tensor([-3., -4.], requires_grad=True)
         """
-        buffers = [buffer for layout in self._settle() for buffer in layout.buffers]
-        gradients = [one for buffer in buffers for one in self._collect(buffer) if one is not None]
+        buffers = self._stretches()
+        gradients = [one for buffer in buffers for one in buffer.collect() if one is not None]
         dtype = np.result_type(*[buffer.dtype for buffer in buffers]) if buffers else np.dtype(np.float32)
         known = self._norms.setdefault(dtype, np.zeros((), dtype))
         run = None if self.process_group.size == 1 else self._all_norms
@@ -142,14 +142,12 @@ class ZeroRedundancyOptimizer(FlatOptimizer):
         for one in gradients:
             apply_raw(scale_gradient, (one, known), {"max_norm": float(max_norm)})
         for buffer in buffers:
-            assert isinstance(buffer, ShardedBuffer)
             buffer.keep()
         return norm
 
-    @staticmethod
-    def _collect(buffer: FlatBuffer) -> list[np.ndarray | None]:
-        assert isinstance(buffer, ShardedBuffer)
-        return buffer.collect()
+    def _stretches(self) -> list[ShardedBuffer]:
+        buffers = (buffer for layout in self._settle() for buffer in layout.buffers)
+        return [buffer for buffer in buffers if isinstance(buffer, ShardedBuffer)]  # which all of them are
 
     def _all_norms(self, own: float) -> list[float]:
         norms = np.empty(self.process_group.size)
@@ -220,13 +218,12 @@ class ZeroRedundancyOptimizer(FlatOptimizer):
         options = [
             {name: deepcopy(value) for name, value in group.items() if name != "params"} for group in self.param_groups
         ]
-        parts = [buffer.kept() for layout in self._settle() for buffer in layout.buffers]
+        parts = [buffer.kept() for buffer in self._stretches()]
 
         def put_back() -> None:
             for group, values in zip(self.param_groups, options, strict=True):
                 group.update(values)
-            buffers = [buffer for layout in self._settle() for buffer in layout.buffers]
-            for buffer, part in zip(buffers, parts, strict=True):
+            for buffer, part in zip(self._stretches(), parts, strict=True):
                 buffer.take_back(*part)
 
         return put_back

@@ -17,10 +17,10 @@ from ..engine import apply_raw, condition, depend, restructured, versions
 from ..engine.core_ops import write
 from ..optim.flat import FlatBuffer, ParameterState
 from .agreement import agree
-from .collectives import start
 from .data_parallel import DistributedDataParallel
 from .group import ProcessGroup
 from .operations import average_slice, collective, join_presence
+from .work import start
 
 __all__ = ["ShardedBuffer"]
 

@@ -22,8 +22,8 @@ from ..engine import (
 )
 from ..errors import ShapeError
 from ..functions.tensor import Tensor
-from .collectives import start
 from .group import ProcessGroup, world
+from .work import start
 
 __all__ = ["over_ranks", "share_of_batch", "sum_over_ranks", "total_over_ranks"]
 

@@ -10,35 +10,14 @@ import numpy as np
 
 from ..engine import here
 from ..errors import DistributedError
-from .collectives import Work
+from ..kernels.half_precision import STORAGES, narrowed, widened
 from .group import ProcessGroup
+from .work import Work
 
-__all__ = ["FORMATS", "Exchange", "Transfer"]
-
-
-def _to_float16(values: np.ndarray) -> np.ndarray:
-    with np.errstate(over="ignore"):  # infinite then, which the check for finite gradients sees
-        return values.astype(np.float16).view(np.uint16)
+__all__ = ["Exchange", "Transfer"]
 
 
-def _from_float16(bits: np.ndarray) -> np.ndarray:
-    return bits.view(np.float16).astype(np.float32)
-
-
-def _to_bfloat16(values: np.ndarray) -> np.ndarray:
-    bits = values.astype(np.float32).view(np.uint32)
-    # To the nearest, ties to even; a NaN stays one.
-    rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
-    return np.where(np.isnan(values), np.uint32(0x7FC0), rounded).astype(np.uint16)
-
-
-def _from_bfloat16(bits: np.ndarray) -> np.ndarray:
-    return (bits.astype(np.uint32) << 16).view(np.float32)
-
-
-FORMATS = {"float16": (_to_float16, _from_float16), "bfloat16": (_to_bfloat16, _from_bfloat16)}
-
-
+TAGS = 16000  # of two messages each; MPI knows tags up to 32767 at least
 MANY = 32  # ranks, from which on messages to each of them take too long, and MPI's own sum is left to find its ways
 
 
@@ -110,9 +89,9 @@ class Transfer:
     def __init__(
         self, group: ProcessGroup, flat: np.ndarray, name: str, compression: str | None, number: int = 0
     ) -> None:
-        if compression is not None and compression not in FORMATS:
+        if compression is not None and compression not in STORAGES:
             raise DistributedError(
-                f"gradients travel as {' or '.join(FORMATS)}, or as they are (None); not as {compression!r}{here()}"
+                f"gradients travel as {' or '.join(STORAGES)}, or as they are (None); not as {compression!r}{here()}"
             )
         self.group = group
         self.flat = flat
@@ -148,7 +127,7 @@ class Transfer:
         if group.size == 1:
             return
         if self.compression is not None:
-            self.sent[...] = FORMATS[self.compression][0](self.flat)
+            narrowed(self.flat, self.compression, self.sent)
             request: Any = Exchange(group, self.sent, self.edges, self.received, self._add_narrow, self.tag)
         elif group.size < MANY:
             request = Exchange(group, self.flat, self.edges, self.received, _add, self.tag)
@@ -160,11 +139,10 @@ class Transfer:
 
     def _add_narrow(self, own: np.ndarray, others: list[np.ndarray]) -> None:
         assert self.compression is not None
-        narrow, widen = FORMATS[self.compression]
-        total = widen(own)
+        total = widened(own, self.compression)
         for one in others:
-            total += widen(one)
-        own[...] = narrow(total)
+            total += widened(one, self.compression)
+        narrowed(total, self.compression, own)
 
     def finish(self) -> None:
         if self.work is None:
@@ -172,13 +150,10 @@ class Transfer:
         self.work.wait()
         self.work = None
         if self.compression is not None:
-            np.copyto(self.flat, FORMATS[self.compression][1](self.sent), casting="same_kind")
+            widened(self.sent, self.compression, self.flat.dtype, self.flat)
         self.finished = True
         if self.when_finished is not None:
             self.when_finished()
-
-
-TAGS = 16000  # MPI knows tags up to 32767 at least
 
 
 def _add(own: np.ndarray, others: list[np.ndarray]) -> None:
