@@ -216,7 +216,7 @@ SCHEDULERS = [
     lambda o: schedules.ExponentialLR(o, 0.9),
     lambda o: schedules.CosineAnnealingLR(o, 5),
     lambda o: schedules.CosineAnnealingWarmRestarts(o, 3),
-    lambda o: schedules.OneCycleLR(o, 0.1, 20),
+    lambda o: schedules.OneCycleLR(o, 0.1, 20, cycle_momentum=bool({"momentum", "betas"} & o.defaults.keys())),
     lambda o: schedules.LambdaLR(o, lambda epoch: 1 / (1 + epoch)),
     lambda o: schedules.SequentialLR(o, [schedules.LinearLR(o, total_iters=2), schedules.ExponentialLR(o, 0.9)], [2]),
 ]
