@@ -16,6 +16,8 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ BATCHES = {"784-128-128-10": (64, 512), "784-1024-1024-10": (64, 512)}
 SIZES = (64, 1024, 16384, 131072, 473128, 1_000_000, 4_000_000, 7_446_568, 16_000_000)
 COMPRESSIONS = (None, "bfloat16", "float16")
 SEEDS = [0, 1, 2]
-LARGE = (2048, 2048, 2048, 2048, 2048, 2048, 2048)  # 25.2 M parameters, 96 MiB
+LARGE = (784, 2048, 2048, 2048, 2048, 2048, 2048, 10)
 MEMORY: dict[str, tuple[int, dict[str, Any]]] = {
     "one process": (1, {"ranks": 1}),
     "2 ranks": (2, {}),
@@ -51,6 +53,10 @@ def variants(batch: int) -> dict[str, dict[str, Any]]:
         "strong": {"batch": batch // 2},
     }
     return found | {one: {"batch": batch, "compression": one} for one in COMPRESSIONS if one}
+
+
+def parameters(widths: Sequence[int]) -> int:
+    return sum(a * b + b for a, b in pairwise(widths))
 
 
 def launcher() -> list[str]:
@@ -146,7 +152,7 @@ def model(results: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {"alpha": link.alpha, "beta": link.beta, "gamma": gamma, "checked": {}, "curves": {}}
     for name, batches in results["steps"].items():
         for batch, one in batches.items():
-            size = 4 * sum(a * b + b for a, b in zip(NETWORKS[name], NETWORKS[name][1:], strict=False))
+            size = 4 * parameters(NETWORKS[name])
             silent = one["silent"]["seconds"]
             # Both processors compute, and nobody else moves messages: nothing overlaps.
             predicted = step(Work(silent / 3, silent * 2 / 3, 0.0, size), 2, link, overlap=False)
@@ -204,7 +210,15 @@ def rows(results: dict[str, Any]) -> list[tuple[str, list[str]]]:
     for size, one in results["all_reduce"].items():
         lines.append([f"{int(size):,}", *(f"{1e6 * one[way]:.0f}" for way in ("ours", "nonblocking", "blocking"))])
     tables.append(("Microseconds of an all-reduce of two processes", lines))
-    lines = [["25.2 M parameters (96 MiB), Adam", "MiB of moments", "MiB more at the peak", "ms a step"]]
+    size = parameters(LARGE)
+    lines = [
+        [
+            f"{size / 1e6:.1f} M parameters ({4 * size / 2**20:.0f} MiB), Adam",
+            "MiB of moments",
+            "MiB more at the peak",
+            "ms a step",
+        ]
+    ]
     for name, one in results["memory"].items():
         lines.append([name, *(f"{max(one[key]):.0f}" for key in ("moments", "grown", "milliseconds"))])
     tables.append(("Memory of each rank", lines))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -89,6 +90,19 @@ def test_another_number_of_processes_goes_on_in_the_middle_of_an_epoch(tmp_path,
     trained(tmp_path, before, stop=True, sharded=sharded)
     resumed, _ = trained(tmp_path, after, resume="middle.safetensors", seed=9, sharded=sharded)
     assert_close(resumed, alone)
+
+
+def test_what_a_user_may_train(tmp_path):
+    """Losses that are no plain mean, loaders that shuffle, layers that communicate, several modules, and what is refused."""
+    job = (Path(__file__).parent / "distributed_training_job.py").read_text(encoding="utf-8")
+    found = []
+    for ranks in (1, 2, 3):
+        passes(ranks, job, f"{ranks}.npz", folder=tmp_path)
+        found.append(dict(np.load(tmp_path / f"{ranks}.npz")))
+    for together in found[1:]:
+        assert set(together) == set(found[0])
+        for name, value in found[0].items():
+            np.testing.assert_allclose(together[name], value, rtol=1e-9, atol=1e-12, err_msg=name)
 
 
 def test_who_asks_for_something_else_is_told(tmp_path):

@@ -20,7 +20,7 @@ from .group import ProcessGroup, world
 from .operations import collective, perform, put, recorded_zeros
 from .work import start
 
-__all__ = ["DistributedDataParallel"]
+__all__ = ["DistributedDataParallel", "broadcast_tensors"]
 
 SHOWN = 8
 
@@ -72,7 +72,8 @@ class DistributedDataParallel(Module):
         self.find_unused_parameters = find_unused_parameters
         self.broadcast_buffers = broadcast_buffers
         self.gradient_compression = gradient_compression
-        self.synchronizes = True
+        self.synchronizes = True  # false within no_sync
+        self.averages = True  # false where an optimizer takes the means
         named = _trained(module)
         stored = [*module.named_parameters(), *module.named_buffers()]
         trained = {name for name, _ in named}
@@ -83,7 +84,7 @@ class DistributedDataParallel(Module):
         if not named:
             raise DistributedError(f"no parameter of the model requires grad, so there is nothing to average{here()}")
         self.group = self.process_group.channel()
-        _broadcast([one for _, one in stored], self.group)
+        broadcast_tensors([one for _, one in stored], self.group)
         self._attach(named)
 
     def _attach(self, named: list[tuple[str, Any]]) -> None:
@@ -114,7 +115,7 @@ class DistributedDataParallel(Module):
 
     def _options(self) -> dict[str, Any]:
         names = ("process_group", "group", "capacity", "find_unused_parameters", "broadcast_buffers",
-                 "gradient_compression", "synchronizes")  # fmt: skip
+                 "gradient_compression", "synchronizes", "averages")  # fmt: skip
         return {name: self.__dict__[name] for name in names}
 
     def detach(self) -> None:
@@ -132,22 +133,33 @@ class DistributedDataParallel(Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         if self.group.size > 1 and is_grad_enabled() and self.training:
-            self._check_unchanged()
+            if told := self.changes():
+                raise DistributedError(
+                    f"the model has changed since DistributedDataParallel took it: {told}.{here()}\n"
+                    "  Freeze, add and replace parameters before; or wrap the model again, on all ranks."
+                )
             if depend(self._synchronizes):
-                if self._arranged is None:
-                    self._rearrange()
+                self.arrange()
                 if self.broadcast_buffers:
-                    _broadcast([one for _, one in self.module.named_buffers()], self.group)
+                    broadcast_tensors([one for _, one in self.module.named_buffers()], self.group)
         return self.module(*args, **kwargs)
 
-    def _check_unchanged(self) -> None:
-        """Parameters that came, went or changed their mind would be averaged by some ranks, or by none."""
+    def changes(self) -> str:
+        """Which parameters have come, gone or changed their mind, and would be averaged by some ranks, or by none.
+
+        >>> import autograd_ff as af
+        >>> from autograd_ff import distributed
+        >>> model = distributed.DistributedDataParallel(af.nn.Linear(1, 1))
+        >>> _ = model.module.bias.requires_grad_(False)
+        >>> model.changes()
+        'bias do not require grad any more'
+        """
         now = [one for _, one in self.module.named_parameters() if one.requires_grad]
         if [*map(id, now)] == [*self._names]:
             for one in now:
                 if one.node is not self._leaves[id(one)]:  # frozen for a while, which forgot the hooks
                     self._listen(one)
-            return
+            return ""
         names = {id(one): name for name, one in self.module.named_parameters()}
         added = [names[id(one)] for one in now if id(one) not in self._names]
         trained = {id(one) for one in now}
@@ -155,10 +167,7 @@ class DistributedDataParallel(Module):
         gone = [name for one, name in self._names.items() if one not in names]
         changes = [("are trained now", added), ("do not require grad any more", frozen), ("are there no more", gone)]
         told = "; ".join(f"{_some(several)} {what}" for what, several in changes if several)
-        raise DistributedError(
-            f"the model has changed since DistributedDataParallel took it: {told or 'its parameters have another order'}."
-            f"{here()}\n  Freeze, add and replace parameters before; or wrap the model again, on all ranks."
-        )
+        return told or "its parameters have another order"
 
     @contextmanager
     def no_sync(self) -> Iterator[None]:
@@ -183,7 +192,7 @@ class DistributedDataParallel(Module):
 
     def _ready(self, parameter: Any) -> None:
         """A parameter's gradient is there."""
-        if self.group.size == 1 or not depend(self._synchronizes):
+        if self.group.size == 1 or not depend(self._takes_the_mean):
             return
         if when_backward_ends(self._end):
             self._begin()
@@ -211,6 +220,9 @@ class DistributedDataParallel(Module):
 
     def _synchronizes(self) -> bool:
         return self.synchronizes
+
+    def _takes_the_mean(self) -> bool:
+        return self.synchronizes and self.averages
 
     def _begin(self) -> None:
         """A backward pass begins."""
@@ -258,8 +270,10 @@ class DistributedDataParallel(Module):
         if self._arranged is False:
             self._arranged = None
 
-    def _rearrange(self) -> None:
-        """Make buckets in the order in which rank 0's gradients came."""
+    def arrange(self) -> None:
+        """After the first backward pass, make buckets in the order in which rank 0's gradients came; all ranks call it."""
+        if self._arranged is not None:
+            return
         self._arranged = True
         place = {name: number for number, name in enumerate(broadcast_object(self._order, 0, self.group))}
         named = [pair for bucket in self.buckets for pair in bucket.parameters]
@@ -293,7 +307,7 @@ def _are(notes: np.ndarray, expected: tuple[bool, ...]) -> bool:
     return _which(notes) == expected
 
 
-def _broadcast(tensors: Sequence[TensorCore], group: ProcessGroup) -> None:
+def broadcast_tensors(tensors: Sequence[TensorCore], group: ProcessGroup) -> None:
     """Make tensors rank 0's, all of one dtype at once."""
     if group.size == 1:
         return

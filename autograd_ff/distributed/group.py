@@ -33,8 +33,8 @@ __all__ = [
 TIMEOUT = 600.0  # seconds
 GRACE = 1.0  # seconds in which other ranks that fail of the same show their error too, before the job ends
 CHANNELS = 8  # communicators for the gradients of several models: MPI has only so many
-# What launchers of MPI jobs set for each process: Open MPI, PMIx (Slurm), PMI (MPICH, Intel MPI, Slurm), MVAPICH.
-LAUNCHERS = ("OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
+# What launchers of MPI jobs set for each process: Open MPI, PMI (MPICH, Intel MPI, Slurm), MVAPICH; PMIx (Slurm) says no size.
+SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
 
 
 class ProcessGroup:
@@ -107,8 +107,11 @@ _hook_before: Callable[..., Any] = sys.__excepthook__
 
 
 def launched() -> bool:
-    """Whether a launcher of MPI jobs started this process."""
-    return any(name in os.environ for name in LAUNCHERS)
+    """Whether a launcher of MPI jobs started this process, as one of several."""
+    sizes = [os.environ[name] for name in SIZES if name in os.environ]
+    if not sizes and "PMIX_RANK" in os.environ:
+        sizes = [os.environ.get("SLURM_STEP_NUM_TASKS", "several")]
+    return any(size != "1" for size in sizes)
 
 
 def init_process_group(backend: str | None = None, timeout: float | timedelta = TIMEOUT) -> None:

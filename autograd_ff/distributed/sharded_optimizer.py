@@ -83,10 +83,11 @@ class ZeroRedundancyOptimizer(FlatOptimizer):
             )
         self.process_group = process_group or world()
         self._make_buffer = functools.partial(
-            ShardedBuffer, group=self.process_group, reduce_gradients=reduce_gradients
+            ShardedBuffer, group=self.process_group, reduce_gradients=reduce_gradients, optimizer=self
         )
         self._to: Any = False  # while a state dict is gathered: for which rank, None for all
         self._consolidated: dict[str, Any] | None = None
+        self.consolidated = False  # whether consolidate_state_dict was called since the last step
         self._norms: dict[Any, np.ndarray] = {}
         super().__init__(params, **options)
 
@@ -181,6 +182,7 @@ class ZeroRedundancyOptimizer(FlatOptimizer):
         finally:
             self._to = False
         self._consolidated = gathered if to is None or to == group.rank else None
+        self.consolidated = True
 
     def state_dict(self) -> dict[str, Any]:
         """The whole state, as `consolidate_state_dict` has just gathered it, in the layout of ``optimizer_class``.
@@ -243,12 +245,15 @@ class ZeroRedundancyOptimizer(FlatOptimizer):
         return shown
 
     def _load_state(self, states: dict[int, Any]) -> None:
-        self._consolidated = None
+        self._forget()
         super()._load_state(states)
 
     def _count_step(self) -> None:
-        self._consolidated = None  # of the step before
+        self._forget()  # what was gathered is of the step before
         super()._count_step()
+
+    def _forget(self) -> None:
+        self._consolidated, self.consolidated = None, False
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         raise DistributedError(

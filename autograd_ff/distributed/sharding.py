@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import apply_raw, condition, depend, restructured, versions
+from ..engine import apply_raw, condition, depend, here, restructured, versions
 from ..engine.core_ops import write
+from ..errors import DistributedError
 from ..optim.flat import FlatBuffer, ParameterState
 from .agreement import agree
 from .data_parallel import DistributedDataParallel
@@ -36,12 +37,15 @@ class ShardedBuffer(FlatBuffer):
         params, dtype: see `FlatBuffer`; the values become those of rank 0.
         group: the processes.
         reduce_gradients: whether the mean of the gradients is yet to be taken; see `ZeroRedundancyOptimizer`.
+        optimizer: the one that this is a buffer of.
     """
 
     def __init__(
-        self, params: Sequence[Any], dtype: np.dtype[Any], group: ProcessGroup, reduce_gradients: bool | None
-    ) -> None:
+        self, params: Sequence[Any], dtype: np.dtype[Any], group: ProcessGroup, reduce_gradients: bool | None,
+        optimizer: Any,
+    ) -> None:  # fmt: skip
         super().__init__(params, dtype)
+        self.optimizer = optimizer
         self.group = group
         self.reduce_gradients = reduce_gradients
         agree("the optimizer's parameters", [f"{one.array.dtype} {one.array.shape}" for one in params], group)
@@ -179,10 +183,20 @@ class ShardedBuffer(FlatBuffer):
             if self.reduce_gradients is None:
                 self._averaged = bool(models) and None not in models
             elif self.reduce_gradients:
-                for one in models:
-                    if one is not None:
-                        one.synchronizes = False
+                for one in {id(one): one for one in models if one is not None}.values():
+                    self._take_over(one)
         return self._averaged
+
+    def _take_over(self, model: DistributedDataParallel) -> None:
+        """Have a model leave the means to this optimizer, which has to hold all that the model averages."""
+        mine = {id(one) for group in self.optimizer.param_groups for one in group["params"]}
+        others = [name for name, one in model.module.named_parameters() if one.requires_grad and id(one) not in mine]
+        if others:
+            raise DistributedError(
+                f"reduce_gradients=True: the model would average no gradient any more, and {', '.join(others[:8])} "
+                f"are none of this optimizer's.{here()}\n  Leave reduce_gradients away, or give the optimizer all of them."
+            )
+        model.averages = False
 
     def _join(self, present: np.ndarray) -> None:
         from mpi4py import MPI

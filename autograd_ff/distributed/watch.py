@@ -8,6 +8,8 @@ others in another, two neighbours differ, and one error ends the job.
 from __future__ import annotations
 
 import itertools
+import math
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,7 @@ __all__ = ["Watch"]
 
 TAG = 32767  # the largest that every MPI knows
 LOOK = 0.05  # seconds between two looks at what came
+QUIET = 60.0  # seconds after which one that has ended its program says for whom it waits
 PATIENCE = 1.0  # seconds of waiting before the neighbours are told; then after twice as long, and so on
 
 
@@ -66,17 +69,25 @@ class Watch:
     def leave(self, timeout: float | None = None) -> None:
         """Tell that this rank begins no collective any more, and wait until the neighbours say so too.
 
+        Without a time limit: what one rank alone does at the end may take as long as it likes.
+
         Raises:
             DistributedError: they have not within ``timeout`` seconds.
         """
         self._tell("left")
-        begun = time.monotonic()
+        begun, quiet = time.monotonic(), QUIET
         for pause in itertools.chain((0.0,) * 100, itertools.repeat(0.002)):
             self._listen()
             if self.left.keys() >= self.neighbours:
                 return
-            if timeout is not None and time.monotonic() - begun > timeout:
-                missing = ", ".join(map(str, sorted(self.neighbours - self.left.keys())))
+            waited = time.monotonic() - begun
+            missing = ", ".join(map(str, sorted(self.neighbours - self.left.keys())))
+            if timeout is None and waited > quiet:
+                quiet = math.inf
+                print(
+                    f"rank {self.rank} has ended its program, and waits for rank {missing} to end too.", file=sys.stderr
+                )
+            if timeout is not None and waited > timeout:
                 raise DistributedError(
                     f"rank {self.rank} leaves the group, and within {timeout:g} s rank {missing} has not.{here()}"
                 )

@@ -20,6 +20,7 @@ from ..serialization import check_writable
 from .batches import Batch, Batches
 from .callback import Callback, Callbacks
 from .callbacks.surroundings import announce
+from .holdings import optimizers_of
 from .interrupt import Interruption
 from .passes import Passes
 from .running import RunningLogs, RunningMeans, logs_of
@@ -140,9 +141,11 @@ class Fitting:
         from .checks import announce, examine
 
         batch = self.passes.first()
-        if batch is not None and self.sharing.leads:
+        if batch is not None:
             self.sharing.synchronize(False)
-            announce(examine(self.trainer, *self._weighted(batch), checks))
+            # By all processes, whose layers may communicate; the first one speaks.
+            with self.sharing.alike():
+                announce(examine(self.trainer, *self._weighted(batch), checks))
 
     def _epoch(self, interruption: Interruption) -> None:
         trainer = self.trainer
@@ -188,24 +191,26 @@ class Fitting:
         trainer.history.append(number, logs)
         self.callbacks.call("on_epoch_end", number, logs)
         if self.checkpoint is not None:
-            try:
-                trainer.save(self.checkpoint)
-            except OSError as error:  # a full disk, say; the file before is still there
-                warn(f"the checkpoint {self.checkpoint} could not be written: {error}. The training goes on.")
+            failure = self._write(self.checkpoint)
+            if failure and self.sharing.leads:  # a full disk, say; the file before is still there
+                warn(f"the checkpoint {self.checkpoint} could not be written: {failure}. The training goes on.")
 
     def logs(self) -> dict[str, float]:
         """The means over the epoch so far."""
         return logs_of(self.means, self.trainer.metrics)
 
+    def _write(self, path: Any) -> str | None:
+        """Write a checkpoint; why it could not be. No process goes on, or ends, before it is written."""
+        self.sharing.consolidate(optimizers_of(self.trainer))
+        return self.sharing.attempt(lambda: self.trainer.save(path))
+
     def _interruption(self) -> KeyboardInterrupt:
         trainer = self.trainer
         path = INTERRUPTED if self.checkpoint is None else self.checkpoint
-        try:
-            trainer.save(path)
-        except OSError as error:
+        if failure := self._write(path):
             return KeyboardInterrupt(
                 f"the training stopped after epoch {trainer.epoch} and {trainer.batch} batches; its state could not be "
-                f"written to {path}: {error}.\n  trainer.save(path) writes it elsewhere."
+                f"written to {path}: {failure}.\n  trainer.save(path) writes it elsewhere."
             )
         return KeyboardInterrupt(
             f"the training stopped in epoch {trainer.epoch + 1}, after {trainer.batch} batches; its state is in {path}.\n"
@@ -234,7 +239,6 @@ class Fitting:
     def _group(self, group: tuple[Batch, ...], interruption: Interruption) -> bool:
         """One step, on one batch or on several together; whether it is to be the last, for all processes alike."""
         trainer, callbacks, sharing = self.trainer, self.callbacks, self.sharing
-        samples = sum(batch.size for batch in group)
         self._buffers.keep()
         random = default_generator().numpy.bit_generator.state
         stopping = False
@@ -242,7 +246,7 @@ class Fitting:
             number = trainer.batch
             callbacks.call("on_train_batch_begin", number, {})
             batch, counted = sharing.part(whole)
-            share = sharing.share(counted, samples)
+            share = sharing.share(batch, counted, group)
             first, last = place == 0, place == len(group) - 1
             trainer.part = Part(first, last, share)  # for callbacks: a replayed step does not set it
             sharing.synchronize(last)
@@ -254,9 +258,9 @@ class Fitting:
                     else:
                         result = self._replayed(first, last, (*batch, share), batch.size)
             except NotFinite as error:
-                raise self._not_finite(batch, str(error), random) from None
+                raise self._not_finite(whole, str(error), random) from None
             wished = interruption.requested or trainer.stop_reason is not None
-            result, stopping = sharing.together(result, counted, wished)
+            result, stopping = sharing.together(result, batch, counted, whole, wished)
             self.means.add(trainer.measured(result, whole, trainer.metrics), whole.size)
             self._completed = result = None  # frees what they hold before the next step
             trainer.batch += 1
@@ -278,10 +282,15 @@ class Fitting:
 
     def _check_use(self) -> None:
         """What a train_step of the user's own must make use of, where `fit` was asked for what depends on it."""
-        needs = {"accumulate": self.accumulate > 1, "clip": self.trainer.clip is not None}
-        missing = {"backward", "update"} - self.trainer.called
-        asked = [name for name, wanted in needs.items() if wanted]
-        if asked and missing:
+        both = {"backward", "update"}
+        needs = [
+            ("accumulate", self.accumulate > 1, both),
+            ("clip", self.trainer.clip is not None, both),
+            ("training by several processes", not self.sharing.alone, {"backward"}),
+        ]
+        asked = [name for name, wanted, _ in needs if wanted]
+        missing = {call for _, wanted, calls in needs if wanted for call in calls} - self.trainer.called
+        if missing:
             raise AutogradError(
                 f"{' and '.join(asked)} cannot work: {type(self.trainer).__name__}.train_step calls "
                 f"{' and '.join(f'self.{name}()' for name in sorted(missing))} nowhere.{here()}\n"
@@ -353,12 +362,14 @@ class Fitting:
         self.sharing.synchronize(False)
         self._buffers.restore()
         default_generator().numpy.bit_generator.state = random
+        with self.sharing.alike():  # layers may communicate, so all processes look at the same
+            told = explain(trainer, *batch)
         if trainer.optimizer is not None:
             trainer.optimizer.zero_grad()
         rate = "" if trainer.optimizer is None else f", with a learning rate of {trainer.learning_rate:.3g}"
         return NonFiniteError(
             f"{what} in epoch {trainer.epoch + 1}, batch {trainer.batch + 1}{rate}. Weights and optimizer are as before.\n"
-            f"{explain(trainer, *batch)}"
+            f"{told}"
         )
 
     # ---------------------------------------------------------------- its state

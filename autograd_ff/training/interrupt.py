@@ -9,7 +9,7 @@ import time
 from types import FrameType, TracebackType
 from typing import Any
 
-from ..distributed import get_world_size
+from ..distributed import get_rank, get_world_size
 
 TOGETHER = 1.0  # seconds
 
@@ -34,11 +34,17 @@ class Interruption:
 
     def __enter__(self) -> Interruption:
         if threading.current_thread() is threading.main_thread():
-            # Launchers of several processes, and schedulers whose time is up, end them by SIGTERM.
-            for number in (signal.SIGINT, *((signal.SIGTERM,) if get_world_size() > 1 else ())):
+            handlers: dict[int, Any] = {signal.SIGINT: self._handle}
+            if get_world_size() > 1:
+                handlers[signal.SIGTERM] = self._end
+            for number, handler in handlers.items():
                 if signal.getsignal(number) is not signal.SIG_IGN:  # who ignores it means to go on
-                    self._previous[number] = signal.signal(number, self._handle)
+                    self._previous[number] = signal.signal(number, handler)
         return self
+
+    def _end(self, number: int, frame: FrameType | None) -> None:
+        """Schedulers whose time is up send this, and launchers before they kill: the state is kept if time is left."""
+        self.requested = True
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
@@ -46,11 +52,11 @@ class Interruption:
             raise KeyboardInterrupt
         if not self.requested:
             self.requested, self._since = True, now
-            # Past the buffer, in the middle of whose writing the signal may have come.
-            os.write(
-                2,
-                b"\nCtrl-C: the training stops after this step, and keeps its state; Ctrl-C again stops it at once.\n",
+            # Past the buffer, in the middle of whose writing the signal may have come; of several processes the first alone.
+            said = (
+                b"\nCtrl-C: the training stops after this step, and keeps its state; Ctrl-C again stops it at once.\n"
             )
+            os.write(2, b"" if get_rank() else said)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -53,20 +53,15 @@ class Passes:
                 return
 
     def _begin(self) -> None:
-        randomness, sharing = self._batches.randomness, self._sharing
-        if not sharing.alone:
-            randomness.restore(sharing.common(randomness.state()))
-        self._pass = self._batches.epoch()
-        if not sharing.alone:
-            # Some samplers draw when they are first asked: before the processes' random numbers part.
-            self._pass = chain(list(islice(self._pass, 1)), self._pass)
-            sharing.apart()
+        self._pass = self._sharing.start_pass(self._batches)
         self._began = self._batches.began
         self._consumed = 0
 
     def first(self) -> Batch | None:
         """The batch that comes next, which will come all the same; None where there is none."""
         if self._pass is None:
+            randomness = self._batches.randomness
+            randomness.restore(self._sharing.common(randomness.state()))  # a stream draws its order here
             return self._batches.first()
         found = list(islice(self._pass, 1))
         self._pass = chain(found, self._pass)
@@ -86,7 +81,7 @@ class Passes:
             assert self._pass is not None
             self._consumed = sum(1 for _ in islice(self._pass, state["consumed"]))
         randomness.restore(state["now"])
-        self._sharing.apart()
+        self._sharing.part_ways()
 
 
 def _exhausted(epoch: int, batch: int) -> AutogradError:

@@ -26,10 +26,10 @@ from .counts import check_counts
 from .fitting import WHOLE, Fitting, NotFinite
 from .history import History
 from .holdings import optimizers_of, stateful
-from .loss_kind import unreduced
+from .loss_kind import divisor, unreduced
 from .metrics import resolve
 from .running import RunningLogs, RunningMeans, logs_of, number_of
-from .sharing import Sharing
+from .sharing import Sharing, refuse_divided
 from .snapshot import Snapshot, put_modes
 from .splitting import split_off
 
@@ -156,6 +156,15 @@ class Trainer:
         if self.penalty is not None:
             loss = loss + self.penalty(self.model)
         return loss, outputs
+
+    def divisor(self, inputs: Any, targets: Any, weights: Any = None) -> float | None:
+        """What the loss of a batch divides by, None of a sum.
+
+        Where several batches make one step (``accumulate``), or several processes have parts of one, their losses count by
+        that. Override it beside a `compute_loss` that is no mean over the samples.
+        """
+        samples = Batch(inputs).size
+        return float(samples) if weights is not None else divisor(self.loss, targets, samples)
 
     def train_step(self, inputs: Any, targets: Any, weights: Any = None) -> Mapping[str, Any]:
         """One step: from a batch to new weights.
@@ -312,6 +321,8 @@ class Trainer:
                 weights and the optimizer are as before that batch.
             ShapeError, DtypeError: data that cannot be trained on.
         """
+        for one in (data, validation_data):
+            refuse_divided(one)
         if self.fitting:
             raise AutogradError(
                 f"this trainer is in the middle of a fit, which another one would upset.{here()}\n"
@@ -351,16 +362,19 @@ class Trainer:
         self.verbose = _level(verbose)
         self.stop_reason = None
         self.sharing = Sharing(self, learning=True)
-        self.sharing.agree("what to train", f"{epochs} epochs", f"batches: {self.batches}", f"accumulate={accumulate}")
-        self.verbose = self.verbose if self.sharing.leads else 0
-        self.history = History()
-        self.history.params = {"epochs": epochs, "steps": self.batches, "verbose": self.verbose}
-        self._fitting = Fitting(
-            self, training, validation, Callbacks(self._with_progress(callbacks), self),
-            class_weight=class_weight, accumulate=accumulate, steps_per_epoch=steps_per_epoch,
-            validation_steps=validation_steps, validation_freq=validation_freq, compile=compile, checkpoint=checkpoint,
-        )  # fmt: skip
         try:
+            self.sharing.agree(
+                "what to train", f"{epochs} epochs", f"batches: {self.batches}", f"accumulate={accumulate}"
+            )
+            self.verbose = self.verbose if self.sharing.leads else 0
+            self.history = History()
+            self.history.params = {"epochs": epochs, "steps": self.batches, "verbose": self.verbose}
+            self._fitting = Fitting(
+                self, training, validation, Callbacks(self._with_progress(callbacks), self),
+                class_weight=class_weight, accumulate=accumulate, steps_per_epoch=steps_per_epoch,
+                validation_steps=validation_steps, validation_freq=validation_freq, compile=compile,
+                checkpoint=checkpoint,
+            )  # fmt: skip
             if resume is not None:
                 self.load_state_dict(resume if isinstance(resume, Mapping) else read_checkpoint(resume))
             self._fitting.run(checks)
@@ -437,6 +451,7 @@ class Trainer:
         Args:
             steps: batches to take, for data that never end.
         """
+        refuse_divided(data)
         batches = batches_of(data, targets, sample_weight, batch_size=batch_size)
         with self._saying(verbose):
             if not self.fitting:
@@ -452,10 +467,13 @@ class Trainer:
         logs = functools.partial(logs_of, means, metrics)
         with self._evaluating():
             callbacks.call("on_test_begin")
-            for number, batch in enumerate(islice(batches.epoch(), steps)):
+            for number, batch in enumerate(islice(self.sharing.start_pass(batches), steps)):
                 callbacks.call("on_test_batch_begin", number)
                 part, counted = self.sharing.part(batch)
-                result, _ = self.sharing.together(self.test_step(*part), counted)
+                result = self.test_step(*part)
+                if not metrics and isinstance(result, Mapping):  # nobody looks at the outputs
+                    result = {name: value for name, value in result.items() if name != "outputs"}
+                result, _ = self.sharing.together(result, part, counted, batch)
                 means.add(self.measured(result, batch, metrics), batch.size)
                 callbacks.call("on_test_batch_end", number, RunningLogs(logs))
             if not means.sums:
@@ -478,6 +496,7 @@ class Trainer:
         Args:
             inputs: as the ``data`` of `fit`; targets in them are left aside.
         """
+        refuse_divided(inputs)
         batches = batches_of(inputs, batch_size=batch_size, inputs_only=True)
         parts: list[Any] = []
         with self._saying(verbose), self._evaluating():
@@ -486,10 +505,10 @@ class Trainer:
                 self.batches = batches.count if steps is None else steps
             called = Callbacks(self._with_progress(callbacks), self)
             called.call("on_predict_begin")
-            for number, batch in enumerate(islice(batches.epoch(), steps)):
+            for number, batch in enumerate(islice(self.sharing.start_pass(batches), steps)):
                 called.call("on_predict_batch_begin", number)
                 part, counted = self.sharing.part(batch)
-                found, _ = self.sharing.together({"outputs": self(part.inputs)}, counted)
+                found, _ = self.sharing.together({"outputs": self(part.inputs)}, part, counted, batch)
                 parts.append(found["outputs"])
                 called.call("on_predict_batch_end", number, {"outputs": parts[-1]})
             called.call("on_predict_end")

@@ -11,6 +11,7 @@ from ...engine import here, warn
 from ...errors import ShapeError
 from ...serialization import check_writable, save
 from ..counts import check_counts
+from ..holdings import optimizers_of
 from .monitor import Monitor
 from .surroundings import announce
 
@@ -136,14 +137,9 @@ class ModelCheckpoint(Monitor):
         if better:
             self.best = current
         if (path, current) not in dropped:
-            failure = None
-            try:
-                if self.trainer.sharing.leads:
-                    os.makedirs(os.path.dirname(path) or os.curdir, exist_ok=True)
-                self.write(path)
-            except OSError as error:
-                failure = str(error)
-            failure = self.trainer.sharing.common(failure)  # so that all processes take the same files for written
+            if not self.save_weights_only:
+                self.trainer.sharing.consolidate(optimizers_of(self.trainer))
+            failure = self.trainer.sharing.attempt(lambda: self._write(path))
             if failure is not None:
                 self.kept, self.best = before
                 self._failed += 1
@@ -155,12 +151,16 @@ class ModelCheckpoint(Monitor):
             if old != path and self.trainer.sharing.leads:
                 self._delete(old)
 
+    def _write(self, path: str) -> None:
+        os.makedirs(os.path.dirname(path) or os.curdir, exist_ok=True)
+        self.write(path)
+
     def write(self, path: str) -> None:
         """Write the file; of several processes the first alone does. A subclass may write another kind."""
-        if not self.save_weights_only:
-            self.trainer.save(path)
-        elif self.trainer.sharing.leads:
+        if self.save_weights_only:
             save(self.model.state_dict(), path)
+        else:
+            self.trainer.save(path)
 
     def _surplus(self, kept: list[tuple[str, float | None]]) -> list[tuple[str, float | None]]:
         """What is too much: the worst, and of equals the latest; where numbers are missing, the oldest."""
