@@ -50,6 +50,7 @@ def variants(batch: int) -> dict[str, dict[str, Any]]:
         "overlap": {"batch": batch},
         "not poked": {"batch": batch, "poke": False},
         "one bucket": {"batch": batch, "bucket": 1000},
+        "copied": {"batch": batch, "view": False},
         "strong": {"batch": batch // 2},
     }
     return found | {one: {"batch": batch, "compression": one} for one in COMPRESSIONS if one}
@@ -194,14 +195,24 @@ def rows(results: dict[str, Any]) -> list[tuple[str, list[str]]]:
     """The measured tables, as (title, lines of cells); a table's first line is its head."""
     tables: list[tuple[str, list[list[str]]]] = []
     lines = [["network, samples a rank", "alone", "2 threads", "2 ranks silent", "2 ranks", "not poked", "one bucket",
-              "bfloat16", "float16", "weak", "weak, least", "strong", "waiting"]]  # fmt: skip
+              "copied", "bfloat16", "float16", "weak", "weak, least", "strong", "waiting"]]  # fmt: skip
     for name, batches in results["steps"].items():
         for batch, one in batches.items():
             cell = lambda key, one=one: f"{1e3 * one[key]['seconds']:.3f}"  # noqa: E731
             weak, least = (one["alone"][key] / one["overlap"][key] for key in ("seconds", "least"))
             strong = one["alone"]["seconds"] / one["strong"]["seconds"]
             waiting = (one["overlap"]["waiting"] + one["overlap"]["starting"]) / one["overlap"]["seconds"]
-            keys = ("alone", "two threads", "silent", "overlap", "not poked", "one bucket", "bfloat16", "float16")
+            keys = (
+                "alone",
+                "two threads",
+                "silent",
+                "overlap",
+                "not poked",
+                "one bucket",
+                "copied",
+                "bfloat16",
+                "float16",
+            )
             shares = [f"{weak:.0%}", f"{least:.0%}", f"{strong:.2f}×", f"{waiting:.0%}"]
             lines.append([f"{name}, {batch}", *map(cell, keys), *shares])
     title = "Milliseconds a step, medians; weak efficiency (and of the least steps), strong speed-up, share in communication"

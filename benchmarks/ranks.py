@@ -72,7 +72,10 @@ def training(widths: Sequence[int], batch: int, variant: dict[str, Any]) -> tupl
     model: Any = af.nn.Sequential(*layers[:-1])
     if variant.get("ranks", 2) > 1:
         model = distributed.DistributedDataParallel(
-            model, bucket_cap_mb=variant.get("bucket", 4), gradient_compression=variant.get("compression")
+            model,
+            bucket_cap_mb=variant.get("bucket", 4),
+            gradient_compression=variant.get("compression"),
+            gradient_as_bucket_view=variant.get("view", True),
         )
         model.synchronizes = variant.get("communicates", True)
     if variant.get("sharded"):

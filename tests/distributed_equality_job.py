@@ -129,7 +129,7 @@ class Case:
         model: Any = self.model()
         plain = model
         if together and self.how != "sharded alone":
-            model = dist.DistributedDataParallel(model, bucket_cap_mb=1e-4)
+            model = dist.DistributedDataParallel(model, bucket_cap_mb=1e-4, gradient_as_bucket_view=bool(self.seed % 2))
         if together and self.how != "parallel":
             takes = True if self.how == "sharded takes over" else None
             optimizer: Any = dist.ZeroRedundancyOptimizer(

@@ -107,7 +107,9 @@ def check_random_networks_and_buckets():
                 layers += [nn.Linear(fan_in, fan_out, bias=bias), nn.Tanh()]
             return nn.Sequential(*layers).to(dtype) if dtype else nn.Sequential(*layers)
 
-        model = DistributedDataParallel(make(), bucket_cap_mb=bucket, find_unused_parameters=find)
+        model = DistributedDataParallel(
+            make(), bucket_cap_mb=bucket, find_unused_parameters=find, gradient_as_bucket_view=bool(seed % 2)
+        )
         for turn in range(2):
             model.zero_grad()
             distribute(model, turn)
@@ -176,10 +178,16 @@ def check_tied_parameters():
 
 
 def check_two_passes_before_a_step():
-    model = DistributedDataParallel(network(), bucket_cap_mb=SMALL)
-    distribute(model)
-    distribute(model)
-    close(model.module, alone(alone(network())))
+    for view in (False, True):
+        model = DistributedDataParallel(network(), bucket_cap_mb=SMALL, gradient_as_bucket_view=view)
+        distribute(model)
+        distribute(model)
+        kept = next(model.parameters()).grad
+        close(model.module, alone(alone(network())))
+        model.zero_grad()
+        distribute(model)
+        now = next(model.parameters()).grad
+        assert np.shares_memory(kept.array, now.array) == view
 
 
 def check_another_order_on_each_rank():

@@ -313,7 +313,9 @@ def test_stretches_cover_all_parameters():
     random = np.random.default_rng(0)
     for _ in range(40):
         sizes = random.integers(0, 60, random.integers(1, 5))
-        buffer = ShardedBuffer([af.zeros(int(one)) for one in sizes], np.dtype(np.float32), ProcessGroup(None, 1), None, None)
+        buffer = ShardedBuffer(
+            [af.zeros(int(one)) for one in sizes], np.dtype(np.float32), ProcessGroup(None, 1), None, None
+        )
         gradients = [random.normal(size=size).astype(np.float32) for size in sizes]
         present = [one if random.integers(4) else None for one in gradients]
         low, high = np.sort(random.integers(0, sizes.sum() + 1, 2))

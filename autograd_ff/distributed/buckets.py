@@ -80,10 +80,13 @@ class Bucket:
         """Wait for the sum."""
         apply_raw(finish_all_reduce, (self.flat,), {"transfer": self.transfer})
 
-    def unpack(self, parameter: Any) -> None:
-        """Give a parameter the mean of its gradient."""
+    def unpack(self, parameter: Any, as_view: bool) -> None:
+        """Give a parameter the mean of its gradient: a copy, or the place in the bucket itself."""
         place = self.places[id(parameter)]
-        if parameter.grad is None:
+        if as_view:
+            if parameter.grad is None or parameter.grad.array is not place:
+                parameter.grad = wrap(place)
+        elif parameter.grad is None:
             parameter.grad = wrap(apply_raw(copy, (place,)))
         else:
             apply_raw(put, (parameter.grad.array, place))

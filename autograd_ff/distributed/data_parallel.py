@@ -45,6 +45,8 @@ class DistributedDataParallel(Module):
         find_unused_parameters: take parameters that a backward pass did not reach for such with a gradient of zeros, where
             another rank reached them. Otherwise they are an error, which names them on every rank.
         broadcast_buffers: make buffers rank 0's again before each forward pass in training mode.
+        gradient_as_bucket_view: let each ``.grad`` be a part of its bucket, which saves a copy of all gradients in time and
+            memory; the next backward pass then writes into a ``.grad`` that was kept.
         gradient_compression: ``"float16"`` or ``"bfloat16"``: gradients travel in half the bytes.
 
     Raises:
@@ -63,7 +65,8 @@ class DistributedDataParallel(Module):
 
     def __init__(
         self, module: Module, process_group: ProcessGroup | None = None, bucket_cap_mb: float = 4,
-        find_unused_parameters: bool = False, broadcast_buffers: bool = True, gradient_compression: str | None = None,
+        find_unused_parameters: bool = False, broadcast_buffers: bool = True, gradient_as_bucket_view: bool = False,
+        gradient_compression: str | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         self.module = module
@@ -71,6 +74,7 @@ class DistributedDataParallel(Module):
         self.capacity = int(bucket_cap_mb * 2**20)
         self.find_unused_parameters = find_unused_parameters
         self.broadcast_buffers = broadcast_buffers
+        self.gradient_as_bucket_view = gradient_as_bucket_view
         self.gradient_compression = gradient_compression
         self.synchronizes = True  # false within no_sync
         self.averages = True  # false where an optimizer takes the means
@@ -115,7 +119,7 @@ class DistributedDataParallel(Module):
 
     def _options(self) -> dict[str, Any]:
         names = ("process_group", "group", "capacity", "find_unused_parameters", "broadcast_buffers",
-                 "gradient_compression", "synchronizes", "averages")  # fmt: skip
+                 "gradient_as_bucket_view", "gradient_compression", "synchronizes", "averages")  # fmt: skip
         return {name: self.__dict__[name] for name in names}
 
     def detach(self) -> None:
@@ -266,7 +270,7 @@ class DistributedDataParallel(Module):
         for bucket in self.buckets:
             for _, parameter in bucket.parameters:
                 if next(used):
-                    bucket.unpack(parameter)
+                    bucket.unpack(parameter, self.gradient_as_bucket_view)
         if self._arranged is False:
             self._arranged = None
 

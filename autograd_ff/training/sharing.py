@@ -75,7 +75,9 @@ class Sharing:
         if rest:
             # A module by itself has its own names in errors, several have the trainer's before them.
             together = next(iter(rest.values())) if len(rest) == 1 else ModuleDict(rest)
-            self._averaging.append(DistributedDataParallel(together, find_unused_parameters=True))
+            self._averaging.append(
+                DistributedDataParallel(together, find_unused_parameters=True, gradient_as_bucket_view=True)
+            )
 
     def _check_optimized(self, trainer: Trainer) -> None:
         known = {id(one) for model in self._averaging for one in model.module.parameters()}
