@@ -105,6 +105,68 @@ def test_what_a_user_may_train(tmp_path):
             np.testing.assert_allclose(together[name], value, rtol=1e-9, atol=1e-12, err_msg=name)
 
 
+INTERRUPTED = TRAIN.replace("class Keep", """import os, signal, time
+from autograd_ff.training import trainer as module
+
+class End(Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        if (self.trainer.epoch, batch) == (2, 1):
+            END
+
+class Keep""").replace("callbacks=[Keep(),", "checkpoint='kept.safetensors', callbacks=[Keep(), End(),")  # fmt: skip
+
+
+def test_a_killed_process_ends_the_job_and_the_last_checkpoint_goes_on(tmp_path):
+    alone, _ = trained(tmp_path, 1)
+    program = INTERRUPTED.replace("END", "dist.get_rank() and os.kill(os.getpid(), signal.SIGKILL)")
+    done = run_job(2, program, json.dumps({"out": "x.npz"}), folder=tmp_path)
+    assert done.returncode != 0
+    resumed, _ = trained(tmp_path, 2, resume="kept.safetensors", seed=9)
+    assert_close(resumed, alone)
+
+
+@pytest.mark.parametrize("signal", ["SIGINT", "SIGTERM"])
+def test_no_process_ends_before_the_state_is_written(tmp_path, signal):
+    alone, _ = trained(tmp_path, 1)
+    slowly = """os.kill(os.getpid(), signal.NAME)
+            write = module.save
+            module.save = lambda state, path: (time.sleep(2.5), write(state, path))""".replace("NAME", signal)
+    done = run_job(2, INTERRUPTED.replace("END", slowly), json.dumps({"out": "x.npz"}), folder=tmp_path)
+    assert done.returncode != 0
+    assert "its state is in kept.safetensors" in done.stderr
+    assert done.stderr.count("Ctrl-C: the training stops") == (signal == "SIGINT"), "one process speaks"
+    resumed, _ = trained(tmp_path, 3, resume="kept.safetensors", seed=9)
+    assert_close(resumed, alone)
+
+
+KERAS = """
+import sys
+import numpy as np
+from autograd_ff import distributed as dist, keras
+
+dist.init_process_group(timeout=60)
+random = np.random.default_rng(0)
+x = random.normal(size=(60, 4)).astype(np.float32)
+y = (x @ random.normal(size=(4, 3))).argmax(1)
+keras.utils.set_random_seed(1)
+model = keras.Sequential([keras.layers.Dense(8, activation="tanh"), keras.layers.Dense(3, activation="softmax")])
+model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+model.fit(x, y, epochs=4, batch_size=16, verbose=0, validation_split=0.2, callbacks=[
+    keras.callbacks.ModelCheckpoint("best.keras", monitor="val_loss", save_best_only=True),
+    keras.callbacks.BackupAndRestore("backup"), keras.callbacks.EarlyStopping(monitor="val_loss", patience=2)])
+predicted = keras.models.load_model("best.keras").predict(x, verbose=0)  # by all processes
+if dist.get_rank() == 0:
+    np.save(sys.argv[1], predicted)
+"""
+
+
+def test_the_keras_face_under_several_processes(tmp_path):
+    for ranks in (1, 2):
+        passes(ranks, KERAS, f"{ranks}.npy", folder=tmp_path)
+        assert not list((tmp_path / "backup").iterdir())
+    np.testing.assert_allclose(np.load(tmp_path / "2.npy"), np.load(tmp_path / "1.npy"), rtol=1e-4, atol=1e-6)
+
+
 def test_who_asks_for_something_else_is_told(tmp_path):
     program = TRAIN.replace("epochs=4", "epochs=4 + dist.get_rank()")
     done = run_job(2, program, json.dumps({"out": "x.npz"}), folder=tmp_path)
@@ -159,6 +221,13 @@ def test_the_command_line_trains_with_several_processes(tmp_path):
     assert {"model.safetensors", "checkpoint.safetensors", "graph.png"} <= {
         path.name for path in (tmp_path / "run").iterdir()
     }
+    (tmp_path / "poem.txt").write_text(
+        "".join(f"the {one} of {two} is late\n" for one in "abcdef" for two in "xyzuvw" * 3)
+    )
+    sizes = ["--layers", 1, "--width", 16, "--heads", 2, "--context", 12, "--batch-size", 4, "--steps", 6]
+    printed = passes(2, program, "train", "lm", "--text", "poem.txt", *sizes, "--output", "lm", folder=tmp_path)
+    assert printed.count("written to") == 1
+    assert (tmp_path / "lm" / "model.safetensors").exists()
     done = run_job(2, program, "train", "mnist", "--resume", "--output", tmp_path / "nothing", folder=tmp_path)
     assert done.returncode == 1
     assert "there is no run to resume" in done.stderr

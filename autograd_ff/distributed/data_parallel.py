@@ -11,7 +11,7 @@ import numpy as np
 
 from ..engine import TensorCore, apply_raw, condition, constant, depend, here, host, is_grad_enabled
 from ..engine.backward import when_backward_ends
-from ..errors import DistributedError
+from ..errors import CaptureError, DistributedError
 from ..nn import Module
 from .agreement import agree
 from .buckets import Buckets
@@ -265,7 +265,7 @@ class DistributedDataParallel(Module):
         anywhere: tuple[bool, ...] = (True,) * len(self._names)
         if self.find_unused_parameters:
             anywhere = _which(self._flight.presence)
-            condition(_are, self._flight.presence, anywhere)
+            condition(self._check_use, self._flight.presence, anywhere)
         used = iter(anywhere)
         for bucket in self.buckets:
             for _, parameter in bucket.parameters:
@@ -273,6 +273,20 @@ class DistributedDataParallel(Module):
                     bucket.unpack(parameter, self.gradient_as_bucket_view)
         if self._arranged is False:
             self._arranged = None
+
+    def _check_use(self, notes: np.ndarray, expected: tuple[bool, ...]) -> bool:
+        """Raise where a replayed pass has gradients for other parameters than the recorded one, on whatever rank."""
+        found = _which(notes)
+        if found == expected:
+            return True
+        names = [name for bucket in self.buckets for name, _ in bucket.parameters]
+        changed = [name for name, one, other in zip(names, found, expected, strict=True) if one != other]
+        raise CaptureError(
+            f"a compiled step cannot go on: when it was recorded, other parameters were used on some rank. They are now "
+            f"{'used' if found[names.index(changed[0])] else 'unused'}: {_some(changed)}.{here()}\n"
+            "  Let all ranks decide alike which parts of the model they use, by an argument that is no Tensor; or do not "
+            "compile this step."
+        )
 
     def arrange(self) -> None:
         """After the first backward pass, make buckets in the order in which rank 0's gradients came; all ranks call it."""
@@ -305,10 +319,6 @@ def _some(names: Sequence[str]) -> str:
 
 def _which(notes: np.ndarray) -> tuple[bool, ...]:
     return tuple((notes > 0).tolist())
-
-
-def _are(notes: np.ndarray, expected: tuple[bool, ...]) -> bool:
-    return _which(notes) == expected
 
 
 def broadcast_tensors(tensors: Sequence[TensorCore], group: ProcessGroup) -> None:
