@@ -18,7 +18,7 @@ from .group import ProcessGroup
 from .operations import finish_all_reduce, pack_gradient, put, start_all_reduce
 from .transfer import Transfer
 
-__all__ = ["Bucket", "Buckets", "share_out"]
+__all__ = ["Bucket", "Reducer", "share_out"]
 
 
 class Bucket:
@@ -92,7 +92,7 @@ class Bucket:
             apply_raw(put, (parameter.grad.array, place))
 
 
-class Buckets:
+class Reducer:
     """All gradients of a model, pass after pass.
 
     Args:

@@ -24,7 +24,7 @@ from ..engine.state import is_observed
 from ..errors import CaptureError, DistributedError
 from .group import ProcessGroup, world
 from .operations import collective, collective_from, perform, put, recorded_zeros
-from .work import Work, start
+from .work import Work, bits_of, start
 
 __all__ = [
     "ReduceOp", "all_gather", "all_gather_object", "all_reduce", "barrier", "broadcast", "broadcast_object",
@@ -104,11 +104,6 @@ def _array(tensor: Any, name: str, written: bool, computed: bool = False) -> np.
     return array if array.flags.c_contiguous else np.ascontiguousarray(array)
 
 
-def _bits(array: np.ndarray) -> np.ndarray:
-    """An array as MPI can carry it: it knows no float16."""
-    return array.view(np.uint16) if array.dtype == np.float16 else array
-
-
 def _is(tensor: Any, array: np.ndarray) -> bool:
     return isinstance(tensor, TensorCore) and tensor.array is array
 
@@ -137,7 +132,7 @@ class _Collective:
             return Work(group, self.name, None, finish)
         meet(group, self.name)
         keywords: dict[str, Any] = {}
-        given: tuple[Any, ...] = (_bits(source), _bits(target))
+        given: tuple[Any, ...] = (bits_of(source), bits_of(target))
         if self.src is not None:
             given, keywords["root"] = given[1:], self.src
         if self.op is not None:

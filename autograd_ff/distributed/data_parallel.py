@@ -14,7 +14,7 @@ from ..engine.backward import when_backward_ends
 from ..errors import CaptureError, DistributedError
 from ..nn import Module
 from .agreement import agree
-from .buckets import Buckets
+from .buckets import Reducer
 from .collectives import broadcast_object
 from .group import ProcessGroup, world
 from .operations import collective, perform, put, recorded_zeros
@@ -108,8 +108,10 @@ class DistributedDataParallel(Module):
         self._leaves[id(parameter)] = parameter.node
 
     def _make_buckets(self, named: list[tuple[str, Any]]) -> None:
-        self._flight = Buckets(named, self.capacity, self.group, self.gradient_compression, self.find_unused_parameters)
-        self.buckets = self._flight.buckets
+        self._reducer = Reducer(
+            named, self.capacity, self.group, self.gradient_compression, self.find_unused_parameters
+        )
+        self.buckets = self._reducer.buckets
 
     def __deepcopy__(self, memo: dict[int, Any]) -> DistributedDataParallel:
         return _copied(copy.deepcopy(self.module, memo), self._options(), self.training)
@@ -131,12 +133,12 @@ class DistributedDataParallel(Module):
         """
         for hook in self._handles:
             hook.remove()
-        self._handles.clear()
+        self._handles.clear()  # which also ends what `forward` does
 
     # ---------------------------------------------------------------- the forward pass
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        if self.group.size > 1 and is_grad_enabled() and self.training:
+        if self.group.size > 1 and self._handles and is_grad_enabled() and self.training:
             if told := self.changes():
                 raise DistributedError(
                     f"the model has changed since DistributedDataParallel took it: {told}.{here()}\n"
@@ -200,7 +202,7 @@ class DistributedDataParallel(Module):
             return
         if when_backward_ends(self._end):
             self._begin()
-        bucket = self._flight.of[id(parameter)]
+        bucket = self._reducer.of[id(parameter)]
         name = self._names[id(parameter)]
         if parameter.grad.node is not None:
             raise DistributedError(
@@ -230,7 +232,7 @@ class DistributedDataParallel(Module):
 
     def _begin(self) -> None:
         """A backward pass begins."""
-        host(self._flight.begin)
+        host(self._reducer.begin)
         self._started = 0
         self._order.clear()
         for bucket in self.buckets:
@@ -240,13 +242,13 @@ class DistributedDataParallel(Module):
         """What goes with the last bucket: which parameters have a gradient."""
         if self.find_unused_parameters:
             present = [one.grad is not None for bucket in self.buckets for _, one in bucket.parameters]
-            apply_raw(put, (self._flight.presence, constant(np.array(present, np.int8))))
+            apply_raw(put, (self._reducer.presence, constant(np.array(present, np.int8))))
 
     def _end(self) -> None:
         """The backward pass is over: start what it did not reach. Nothing is waited for yet, as there may be other models."""
         missing = [name for bucket in self.buckets for name, one in bucket.parameters if id(one) in bucket.waiting]
         if missing and not self.find_unused_parameters:
-            self._flight.fail(
+            self._reducer.fail(
                 f"it reached {len(self._names) - len(missing)} of {len(self._names)} parameters, and not {_some(missing)}.\n"
                 "  Use them in the forward pass, freeze them with requires_grad_(False) before wrapping the model, or pass "
                 "find_unused_parameters=True."
@@ -264,8 +266,8 @@ class DistributedDataParallel(Module):
             bucket.finish()
         anywhere: tuple[bool, ...] = (True,) * len(self._names)
         if self.find_unused_parameters:
-            anywhere = _which(self._flight.presence)
-            condition(self._check_use, self._flight.presence, anywhere)
+            anywhere = _which(self._reducer.presence)
+            condition(self._check_use, self._reducer.presence, anywhere)
         used = iter(anywhere)
         for bucket in self.buckets:
             for _, parameter in bucket.parameters:

@@ -21,7 +21,7 @@ from .agreement import agree
 from .data_parallel import DistributedDataParallel
 from .group import ProcessGroup
 from .operations import average_slice, collective, join_presence
-from .work import start
+from .work import bits_of, start
 
 __all__ = ["ShardedBuffer"]
 
@@ -53,10 +53,9 @@ class ShardedBuffer(FlatBuffer):
         self.stretch = -(-total // (group.size * LINE)) * LINE
         self.edges = [min(rank * self.stretch, total) for rank in range(group.size + 1)]
         if group.size > 1:
-            start(group, "broadcast of an optimizer's parameters", "Ibcast", self._bits(self.array), root=0).wait()
+            start(group, "broadcast of an optimizer's parameters", "Ibcast", bits_of(self.array), root=0).wait()
         low, high = self.edges[group.rank : group.rank + 2]
-        self.mine = self.array[low:high]
-        # Where each parameter begins in this stretch.
+        self.home = self.array[low:high]
         self.cuts = [min(max(bound, low), high) - low for bound in self.bounds]
         # Of the stretch: the mean gradient, and each parameter's part of it. Of one process, each gradient as it is.
         self.mean = np.empty(high - low if group.size > 1 else 0, dtype)
@@ -70,11 +69,6 @@ class ShardedBuffer(FlatBuffer):
     def _span(self, position: int) -> slice:
         return slice(self.cuts[position], self.cuts[position + 1])
 
-    @staticmethod
-    def _bits(array: np.ndarray) -> np.ndarray:
-        """An array as MPI can send it: it does not know float16."""
-        return array.view(np.uint16) if array.dtype.itemsize == 2 else array
-
     # ---------------------------------------------------------------- what FlatBuffer does for the whole array
 
     def part(self, flat: np.ndarray, position: int) -> np.ndarray:
@@ -82,21 +76,6 @@ class ShardedBuffer(FlatBuffer):
         if self.group.size == 1:
             return super().part(flat, position)
         return flat[self._span(position)]
-
-    def require(self, *names: str) -> None:
-        for name in names:
-            if name not in self.moments:
-                self.moments[name] = np.zeros_like(self.mine)
-                self._windows.clear()
-
-    def window(self, first: int, last: int) -> dict[str, np.ndarray]:
-        window = self._windows.get((first, last))
-        if window is None:
-            span = slice(self.cuts[first], self.cuts[last])
-            window = {"param": self.mine[span], "scratch": self.scratch}
-            window |= {name: flat[span] for name, flat in self.moments.items()}
-            self._windows[first, last] = window
-        return window
 
     def state(self, position: int) -> ParameterState:
         """A copy of what all processes together keep for one parameter; they all have to ask for it."""
@@ -224,7 +203,7 @@ class ShardedBuffer(FlatBuffer):
                 high = min(low + size, self.edges[rank + 1])
                 self._copy(row[: high - low], placed, low, high, self.factor)
             name = f"reduce_scatter of gradients, {self.dtype} {self.array.shape} from {begin}"
-            start(self.group, name, "Ialltoall", self._bits(sent), self._bits(received)).wait()
+            start(self.group, name, "Ialltoall", bits_of(sent), bits_of(received)).wait()
             target = mean[begin : begin + size]
             total = received[0, : target.size].astype(wide)
             for row in received[1:]:
@@ -265,7 +244,7 @@ class ShardedBuffer(FlatBuffer):
         from mpi4py import MPI
 
         sizes = np.diff(self.edges)
-        whole = [self._bits(array), (sizes, self.edges[:-1])]
+        whole = [bits_of(array), (sizes, self.edges[:-1])]
         name = f"all_gather of updated parameters, {array.dtype} {array.shape}"
         start(self.group, name, "Iallgatherv", MPI.IN_PLACE, whole).wait()
 
@@ -281,11 +260,11 @@ class ShardedBuffer(FlatBuffer):
         name = f"gathering of a moment, {self.dtype} {shape}"
         if to is None:
             array = np.empty(last - first, self.dtype)
-            start(self.group, name, "Iallgatherv", self._bits(own), [self._bits(array), sizes]).wait()
+            start(self.group, name, "Iallgatherv", bits_of(own), [bits_of(array), sizes]).wait()
             return array.reshape(shape)
         array = np.empty(last - first if to == self.group.rank else 0, self.dtype)
-        received = [self._bits(array), sizes] if to == self.group.rank else None
-        start(self.group, name, "Igatherv", self._bits(own), received, root=to).wait()
+        received = [bits_of(array), sizes] if to == self.group.rank else None
+        start(self.group, name, "Igatherv", bits_of(own), received, root=to).wait()
         return array.reshape(shape) if to == self.group.rank else None
 
 
