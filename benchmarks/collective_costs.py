@@ -145,7 +145,8 @@ class Work:
 def step(work: Work, processes: int, link: Link, overlap: bool = True, buckets: int | None = None) -> float:
     """Seconds of a training step.
 
-    Gradients become ready evenly over the backward pass. Without overlap they are summed after it, all at once. With it
+    Every gradient is copied into its bucket once, which takes as long as adding it to another. Gradients become ready evenly
+    over the backward pass. Without overlap they are summed after it, all at once. With it
     each bucket is on its way as soon as it is full and the one before has arrived, for which the network, or a processor
     that has nothing else to do, moves it. Buckets are as many as given, or the best power of two: few where latency
     counts, many where bandwidth does.
@@ -168,7 +169,7 @@ def step(work: Work, processes: int, link: Link, overlap: bool = True, buckets: 
         each = best(work.gradients / count, processes, link)
         return max(work.backward + each, work.backward / count + count * each)
 
-    return work.forward + min(map(ended, counts)) + work.update
+    return work.forward + min(map(ended, counts)) + work.update + work.gradients * link.gamma
 
 
 def stops_paying(efficiency: Callable[[int], float], limit: float = 0.5, most: int = 1024) -> int | None:

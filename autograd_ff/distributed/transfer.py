@@ -26,7 +26,8 @@ class Exchange:
 
     Each rank sums one stretch of the array: it gets that stretch of all others, and hands the sum round. So nothing moves
     twice, each number is added by one rank alone and in one order, and all ranks end with the same bits. (MPI's own
-    non-blocking sum took twice as long as its blocking one where this was measured, and this takes as long as that.)
+    non-blocking sum took two to four times as long as its blocking one where this was measured, for two processes and 100 kB
+    or more; this takes 0.9 to 1.5 times as long as that.)
 
     Args:
         group: the processes.
