@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ from .tensor import TensorCore, wrap
 
 __all__ = ["run_backward", "when_backward_ends"]
 
+_by_number = attrgetter("number")
 _ndarray = np.ndarray
 
 alias = primitive(lambda x: x, lambda g: g, name="alias", inputs=("x",), domain=REAL)
@@ -101,38 +103,38 @@ def when_backward_ends(action: Callable[[], None]) -> bool:
 def _order(roots: Sequence[Node], wanted: Sequence[Node] | None) -> tuple[list[Node], set[Node] | None]:
     """The nodes to walk, youngest first, and, where only some are wanted, those that lead to one of them.
 
-    A parent is always older than its children, so sorting by number is a topological order. A leaf comes as soon as the
-    last of its children has been walked, and not with those of its age: what waits for its gradient can begin while the
-    pass goes on.
+    A parent is always older than its children, so sorting by number is a topological order. A leaf with hooks comes
+    as soon as the last of its children has been walked, and not with those of its age: what waits for its gradient can
+    begin while the pass goes on.
     """
     oldest = 0 if wanted is None else min((node.number for node in wanted), default=0)  # nothing older leads to one
-    seen: dict[Node, None] = dict.fromkeys(roots)  # in an order that is the same each time, for leaves of one child
-    leaves: dict[Node, float] = {}  # just below the oldest child
-    stack = list(seen)
+    seen: set[Node] = set(roots)
+    oldest_child: dict[Node, int] = {}  # of each leaf with hooks
+    stack = list(dict.fromkeys(roots))  # in the same order each time
     while stack:
         node = stack.pop()
+        number = node.number
         for parent in node.parents:
-            if parent is None or parent.number < oldest:
+            if parent is None or parent in seen or parent.number < oldest:
                 continue
-            if parent not in seen:
-                seen[parent] = None
+            if parent.hooks is None or parent.__class__ is not Leaf:
+                seen.add(parent)
                 stack.append(parent)
-            if parent.__class__ is Leaf:
-                place = node.number - 0.5
-                if place < leaves.get(parent, place + 1):
-                    leaves[parent] = place
-
-    def place_of(node: Node) -> float:
-        return leaves.get(node) or node.number
-
+            elif number < oldest_child.get(parent, number + 1):
+                oldest_child[parent] = number
+    order = sorted(seen, key=_by_number, reverse=True)
+    if oldest_child:
+        leaves: dict[int, list[Node]] = {}
+        for leaf, number in oldest_child.items():
+            leaves.setdefault(number, []).append(leaf)
+        order = [one for node in order for one in (node, *leaves.get(node.number, ()))]
     if wanted is None:
-        return sorted(seen, key=place_of, reverse=True), None
-    order = sorted(seen, key=place_of)
+        return order, None
     on_path = set(wanted)
-    for node in order:
+    for node in reversed(order):
         if node not in on_path and any(parent in on_path for parent in node.parents):
             on_path.add(node)
-    return [node for node in reversed(order) if node in on_path], on_path
+    return [node for node in order if node in on_path], on_path
 
 
 class _Walk:
