@@ -7,13 +7,14 @@ algorithms for a sum over p processes, each of which has n bytes:
 |---|---|---|
 | ring | 2 (p - 1) | 2 (p - 1) alpha + 2 (p - 1)/p n beta + (p - 1)/p n gamma |
 | halving and doubling | 2 log2 p | 2 log2(p) alpha + 2 (p - 1)/p n beta + (p - 1)/p n gamma |
+| tree | 2 log2 p | 2 log2(p) (alpha + n beta) + log2(p) n gamma |
 | recursive doubling | log2 p | log2(p) (alpha + n beta + n gamma) |
 
 log2 p is rounded up. No algorithm moves fewer than 2 (p - 1)/p n bytes through each process: the ring is best for long
 messages, and with halving and doubling that holds at far lower latency, if all pairs of nodes are equally near.
 
-Sources: Thakur, Rabenseifner and Gropp 2005, "Optimization of collective communication operations in MPICH" (halving and
-doubling, recursive doubling, the cost model); Patarasuk and Yuan 2009, "Bandwidth optimal all-reduce algorithms for
+Sources: Thakur, Rabenseifner and Gropp 2005, "Optimization of collective communication operations in MPICH" (trees,
+halving and doubling, recursive doubling, the cost model); Patarasuk and Yuan 2009, "Bandwidth optimal all-reduce algorithms for
 clusters of workstations" (the ring, and the bound).
 """
 
@@ -27,7 +28,7 @@ import numpy as np
 
 __all__ = [
     "ALGORITHMS", "ETHERNET", "INFINIBAND", "Link", "Work", "best", "fit", "halving_doubling", "recursive_doubling", "ring",
-    "step", "stops_paying",
+    "step", "stops_paying", "tree",
 ]  # fmt: skip
 
 
@@ -78,6 +79,16 @@ def halving_doubling(size: float, processes: int, link: Link) -> float:
     return 2 * _rounds(processes) * link.alpha + share * (2 * link.beta + link.gamma)
 
 
+def tree(size: float, processes: int, link: Link) -> float:
+    """Seconds where sums go up a binomial tree to one process, and the whole comes down again.
+
+    >>> round(tree(1e6, 1024, Link("", alpha=1.0, beta=1e-6)), 6)
+    40.0
+    """
+    rounds = _rounds(processes)
+    return 2 * rounds * (link.alpha + size * link.beta) + rounds * size * link.gamma
+
+
 def recursive_doubling(size: float, processes: int, link: Link) -> float:
     """Seconds where everything is exchanged with the neighbour, the one two further, four further, and so on.
 
@@ -93,6 +104,7 @@ def _rounds(processes: int) -> int:
 
 ALGORITHMS: dict[str, Callable[[float, int, Link], float]] = {
     "ring": ring,
+    "tree": tree,
     "halving and doubling": halving_doubling,
     "recursive doubling": recursive_doubling,
 }

@@ -195,13 +195,15 @@ def rows(results: dict[str, Any]) -> list[tuple[str, list[str]]]:
     """The measured tables, as (title, lines of cells); a table's first line is its head."""
     tables: list[tuple[str, list[list[str]]]] = []
     lines = [["network, samples a rank", "alone", "2 threads", "2 ranks silent", "2 ranks", "not poked", "one bucket",
-              "copied", "bfloat16", "float16", "weak", "weak, least", "strong", "waiting"]]  # fmt: skip
+              "copied", "bfloat16", "float16", "weak", "weak, least", "strong", "in messages", "one bucket"]]  # fmt: skip
     for name, batches in results["steps"].items():
         for batch, one in batches.items():
             cell = lambda key, one=one: f"{1e3 * one[key]['seconds']:.3f}"  # noqa: E731
             weak, least = (one["alone"][key] / one["overlap"][key] for key in ("seconds", "least"))
             strong = one["alone"]["seconds"] / one["strong"]["seconds"]
-            waiting = (one["overlap"]["waiting"] + one["overlap"]["starting"]) / one["overlap"]["seconds"]
+            messages = [
+                (one[key]["waiting"] + one[key]["starting"]) / one[key]["seconds"] for key in ("overlap", "one bucket")
+            ]
             keys = (
                 "alone",
                 "two threads",
@@ -213,9 +215,9 @@ def rows(results: dict[str, Any]) -> list[tuple[str, list[str]]]:
                 "bfloat16",
                 "float16",
             )
-            shares = [f"{weak:.0%}", f"{least:.0%}", f"{strong:.2f}×", f"{waiting:.0%}"]
+            shares = [f"{weak:.0%}", f"{least:.0%}", f"{strong:.2f}×", *(f"{part:.0%}" for part in messages)]
             lines.append([f"{name}, {batch}", *map(cell, keys), *shares])
-    title = "Milliseconds a step, medians; weak efficiency (and of the least steps), strong speed-up, share in communication"
+    title = "Milliseconds a step, medians; weak efficiency (and of the least steps), strong speed-up, share in messages (and without overlap)"
     tables.append((title, lines))
     lines = [["bytes", "gradients", "MPI, non-blocking", "MPI, blocking"]]
     for size, one in results["all_reduce"].items():

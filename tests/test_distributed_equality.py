@@ -12,7 +12,7 @@ from mpi_jobs import passes
 
 JOB = Path(__file__).parent / "distributed_equality_job.py"
 # Starting a job takes a second: each example is a job with many cases. (ranks, cases)
-JOBS = [(1, 12), (2, 12), (4, 6)]
+JOBS = [(1, 12), (2, 12), (3, 4), (4, 4)]
 
 
 def run(ranks: int, seed: int, cases: int, folder: Path) -> list[str]:
