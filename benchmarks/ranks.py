@@ -102,6 +102,8 @@ def steps(widths: list[int], variants: dict[str, dict[str, Any]], rounds: int) -
 
     from autograd_ff import distributed
     from autograd_ff.distributed import operations
+    from autograd_ff.distributed.collectives import from_rank
+    from autograd_ff.distributed.group import world
     from autograd_ff.distributed.work import progress
 
     rank = distributed.get_rank()
@@ -128,7 +130,7 @@ def steps(widths: list[int], variants: dict[str, dict[str, Any]], rounds: int) -
                 if number == 0:
                     counts[name] = max(5, int(SECONDS / each))
                     if variant.get("ranks", 2) > 1:
-                        counts[name] = distributed.broadcast_object(counts[name])
+                        counts[name] = from_rank(counts[name], 0, world(), "steps")
                     continue
                 for _ in range(counts[name]):
                     clock.take()
@@ -193,7 +195,8 @@ def all_reduces(sizes: list[int], rounds: int) -> dict[str, dict[str, float]]:
 
 def memory(widths: list[int], batch: int, variant: dict[str, Any]) -> dict[str, list[float]]:
     """MiB of each rank: the optimizer's moments, and what the process grew by at the peak of some steps; milliseconds a step."""
-    from autograd_ff import distributed
+    from autograd_ff.distributed.collectives import gathered
+    from autograd_ff.distributed.group import world
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     step, optimizer = training(widths, batch, variant)
@@ -206,7 +209,7 @@ def memory(widths: list[int], batch: int, variant: dict[str, Any]) -> dict[str, 
     buffers = [buffer for layout in optimizer._layouts for buffer in layout.buffers]
     moments = sum(flat.nbytes for buffer in buffers for flat in buffer.moments.values()) / 2**20
     found = {"moments": moments, "grown": grown, "milliseconds": 1e3 * statistics.median(times[3:])}
-    return {name: distributed.all_gather_object(value) for name, value in found.items()}
+    return {name: gathered(value, world(), "memory") for name, value in found.items()}
 
 
 def mnist(epochs: int, seeds: list[int], compression: str | None, batch: int) -> list[dict[str, float]]:

@@ -19,6 +19,12 @@ from autograd_ff.distributed import DistributedDataParallel, transfer
 from autograd_ff.distributed.group import CHANNELS
 from autograd_ff.errors import CaptureError, DistributedError
 
+
+def gather(value):
+    dist.all_gather_object(found := [None] * dist.get_world_size(), value)
+    return found
+
+
 EACH = 4  # samples of a rank
 SMALL = 1e-5  # MiB: a bucket for each parameter
 RANK, SIZE = 0, 1
@@ -411,7 +417,7 @@ def check_ranks_that_do_not_do_the_same():
         (lambda: dist.all_reduce(x, dist.ReduceOp.MAX if last else dist.ReduceOp.SUM), "all_reduce, max"),
         (lambda: dist.broadcast(x, 1 if last else 0), "from rank 1"),
         (lambda: dist.barrier() if last else dist.all_reduce(x), "barrier"),
-        (lambda: dist.all_gather_object(1) if last else dist.broadcast_object(1), "all_gather_object"),
+        (lambda: gather(1) if last else dist.broadcast_object_list([1]), "broadcast_object_list from rank 0"),
         (lambda: dist.all_reduce(af.ones(3) if last else x, async_op=True), "float32 (3,)"),
         (lambda: dist.agree("the seed", [1 if last else 0]), f"the seed:\n  rank 0 has 0, rank {SIZE - 1} has 1"),
         (lambda: DistributedDataParallel(nn.Linear(3, 2 + last)), "rank 0 has weight float32 (2, 3) trained"),
@@ -438,7 +444,7 @@ def check_ranks_that_do_not_do_the_same():
 def check_more_models_than_channels():
     """They share communicators then, and each still gets its own gradients."""
     models = [DistributedDataParallel(network(), bucket_cap_mb=SMALL) for _ in range(CHANNELS + 2)]
-    assert models[0].group is models[CHANNELS].group
+    assert models[0].group.communicator is models[CHANNELS].group.communicator
     for turn in range(2):
         for model in models[::-1]:
             model.zero_grad()
@@ -513,10 +519,10 @@ def check_collectives_in_a_compiled_step():
     for seed in range(6):
         x, y = samples(seed)
         mean, total, loss = step(part(x), part(y))
-        np.testing.assert_allclose(mean.item(), np.mean(dist.all_gather_object(loss.item())), rtol=1e-5)
+        np.testing.assert_allclose(mean.item(), np.mean(gather(loss.item())), rtol=1e-5)
         np.testing.assert_allclose(total.item(), mean.item() * SIZE, rtol=1e-5)
     assert step.plan
-    assert len(set(dist.all_gather_object(b"".join(one.array.tobytes() for one in model.parameters())))) == 1
+    assert len(set(gather(b"".join(one.array.tobytes() for one in model.parameters())))) == 1
 
 
 def main() -> None:

@@ -206,7 +206,7 @@ def main() -> None:
             af.manual_seed(3)
             found |= {f"{name.removeprefix('case_')}: {key}": value for key, value in case().items()}
     for key, value in found.items():
-        everyones = dist.all_gather_object(value.tobytes())
+        dist.all_gather_object(everyones := [None] * dist.get_world_size(), value.tobytes())
         assert all(one == everyones[0] for one in everyones), f"the processes differ in {key}"
     if dist.get_rank() == 0:
         np.savez(sys.argv[1], **found)

@@ -40,8 +40,14 @@ for _ in range(20):
     dist.reduce_scatter(x := af.tensor(mine), [af.tensor(mine + place) for place in range(size)])
     np.testing.assert_allclose(x.numpy(), everyones.sum(0) + size * rank, rtol=1e-5)
     value = {"rank": rank, "text": "x" * int(random.integers(9)) + "y" * rank}
-    assert [one["rank"] for one in dist.all_gather_object(value)] == list(range(size))
-    assert dist.broadcast_object(value, source)["rank"] == source
+    dist.all_gather_object(everyones := [None] * size, value)
+    assert [one["rank"] for one in everyones] == list(range(size))
+    dist.broadcast_object_list(values := [value, 1], source)
+    assert values[0]["rank"] == source
+    flags = [af.tensor(rank == source), af.tensor([rank > 0, True])]
+    dist.all_reduce(flags[0], "max")
+    dist.all_reduce(flags[1], ReduceOp.SUM)
+    assert flags[0].item() and flags[1].tolist() == [size > 1, True]
     dist.barrier()
 dist.agree("nothing", ["equal", 1])
 print("passed", rank)

@@ -149,7 +149,7 @@ af.manual_seed(0)
 alone = [[batch.tolist() for batch, in DataLoader(dataset, batch_size=8, shuffle=True, drop_last=True)] for _ in range(2)]
 af.manual_seed(rank)
 for epoch in range(2):
-    parts = dist.all_gather_object([batch.tolist() for batch, in loader])
+    dist.all_gather_object(parts := [None] * size, [batch.tolist() for batch, in loader])
     assert [sum(batch, []) for batch in zip(*parts)] == alone[epoch]
 
 # The mean loss over all samples, from the parts' means, eager and compiled.

@@ -25,6 +25,12 @@ from autograd_ff.distributed import sharding
 from autograd_ff.distributed.group import ProcessGroup, world
 
 dist.init_process_group(timeout=60)
+
+def gather(value):
+    dist.all_gather_object(found := [None] * dist.get_world_size(), value)
+    return found
+
+
 rank, size = dist.get_rank(), dist.get_world_size()
 random = np.random.default_rng(0)  # the same on all ranks
 
@@ -65,7 +71,7 @@ for widths in ((30, 40, 50), (3, 2), (1, 1)):
         numbers = sum(one.numel() for one in model.parameters())
         stretch = -(-numbers // (16 * size)) * 16
         assert {name: flat.size <= stretch for name, flat in buffer.moments.items()} == {"exp_avg": True, "exp_avg_sq": True}
-        assert sum(dist.all_gather_object(buffer.moments["exp_avg"].size)) == numbers
+        assert sum(gather(buffer.moments["exp_avg"].size)) == numbers
         assert sum(optimizer.state[one]["exp_avg"].numel() for one in model.parameters()) == buffer.moments["exp_avg"].size
     sharding.LEAST, sharding.EXCHANGED = 1 << 12, 1 << 20
 print("passed")
@@ -104,7 +110,8 @@ for kind, options in ((optim.Adam, {"lr": 0.01}), (optim.SGD, {"lr": 0.1, "momen
     except af.errors.DistributedError as error:
         assert "consolidate_state_dict(to=0)" in str(error)
     optimizer.consolidate_state_dict(to=2)
-    saved = dist.broadcast_object(optimizer.state_dict() if rank == 2 else None, 2)
+    dist.broadcast_object_list(states := [optimizer.state_dict() if rank == 2 else None], 2)
+    saved, = states
     if rank != 2:
         try:
             optimizer.state_dict()
@@ -236,7 +243,7 @@ for number in range(2):
     optimizer.zero_grad()
     model(af.tensor(random.normal(size=(size, 2, 3))[rank])).square().mean().backward()
     if number:
-        own = dist.all_gather_object(model.module[0].weight.grad.array.tobytes())
+        own = gather(model.module[0].weight.grad.array.tobytes())
         assert len(set(own)) == size
     optimizer.step()
 dist.agree("the parameters", [one.array.tobytes() for one in model.parameters()])

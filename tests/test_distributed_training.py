@@ -17,6 +17,7 @@ from autograd_ff import distributed as dist, nn, optim
 from autograd_ff.training import Callback, CSVLogger, EarlyStopping, ModelCheckpoint, Trainer
 
 dist.init_process_group(timeout=60)
+everyones = [None] * dist.get_world_size()
 settings = json.loads(sys.argv[1])
 random = np.random.default_rng(0)
 inputs = random.normal(size=(101, 20)).astype(np.float32)
@@ -49,7 +50,7 @@ history = trainer.fit(
 )
 scores = trainer.evaluate(inputs, labels)
 predicted = trainer.predict(inputs, batch_size=30).numpy()
-everyones = dist.all_gather_object([one.detach().numpy().tobytes() for one in model.parameters()])
+dist.all_gather_object(everyones, [one.detach().numpy().tobytes() for one in model.parameters()])
 assert all(one == everyones[0] for one in everyones), "the processes have different weights"
 if dist.get_rank() == 0:
     state = {f"p.{name}": one.numpy() for name, one in model.state_dict().items()}

@@ -9,8 +9,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 
-from ..distributed import abort, get_rank, init_process_group, is_initialized
-from ..distributed.group import launched
+from ..distributed import abort, init_process_group, is_initialized
+from ..distributed.group import joined, launched
 from ..errors import AutogradError
 from . import check, fetch, finetune, sample, train
 
@@ -35,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if launched() and not is_initialized():
             init_process_group()
         with first_process_alone_speaks():
+            if joined().size > 1 and options.command in ("train", "finetune"):
+                print(f"processes  {joined().size}, each with its part of every batch")
             code: int = options.run(options)
     except (AutogradError, OSError) as error:
         # The line of code that an error names is the user's; there is none here but what started this program.
@@ -50,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 @contextmanager
 def first_process_alone_speaks() -> Iterator[None]:
     """Of several processes that run the same command, the others print nothing; errors go to standard error all the same."""
-    if not get_rank():
+    if not joined().rank:
         yield
         return
     with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):

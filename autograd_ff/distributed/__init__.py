@@ -19,7 +19,7 @@ from .collectives import (
     all_reduce,
     barrier,
     broadcast,
-    broadcast_object,
+    broadcast_object_list,
     reduce_scatter,
 )
 from .data_parallel import DistributedDataParallel
@@ -30,6 +30,7 @@ from .group import (
     get_rank,
     get_world_size,
     init_process_group,
+    is_available,
     is_initialized,
 )
 from .sampler import DistributedBatchSampler, DistributedSampler, distribute_loader
@@ -40,7 +41,7 @@ from .work import Work
 __all__ = [
     "DistributedBatchSampler", "DistributedDataParallel", "DistributedSampler", "ProcessGroup", "ReduceOp",
     "SyncBatchNorm", "Work", "ZeroRedundancyOptimizer", "abort", "agree", "agree_on_batches", "all_gather",
-    "all_gather_object", "all_reduce", "barrier", "broadcast", "broadcast_object", "destroy_process_group",
-    "distribute_loader", "get_rank", "get_world_size", "init_process_group", "is_initialized", "reduce_scatter",
+    "all_gather_object", "all_reduce", "barrier", "broadcast", "broadcast_object_list", "destroy_process_group",
+    "distribute_loader", "get_rank", "get_world_size", "init_process_group", "is_available", "is_initialized", "reduce_scatter",
     "share_of_batch", "sum_over_ranks",
 ]  # fmt: skip

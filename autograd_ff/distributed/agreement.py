@@ -9,7 +9,7 @@ from typing import Any
 
 from ..engine import here
 from ..errors import DistributedError
-from .collectives import all_gather_object
+from .collectives import gathered
 from .group import ProcessGroup, world
 
 __all__ = ["agree", "agree_on_batches"]
@@ -38,10 +38,10 @@ def agree(what: str, lines: Sequence[Any], group: ProcessGroup | None = None) ->
         return
     texts = [str(line) for line in lines]
     name = f"comparison of {what}"
-    digests = all_gather_object(hashlib.sha256("\n".join(texts).encode()).hexdigest(), group, name)
+    digests = gathered(hashlib.sha256("\n".join(texts).encode()).hexdigest(), group, name)
     if len(set(digests)) == 1:
         return
-    everyones = all_gather_object(texts, group, name)
+    everyones = gathered(texts, group, name)
     message = [f"the ranks differ in {what}:"]
     for rank in range(1, group.size):
         if everyones[rank] != everyones[0]:

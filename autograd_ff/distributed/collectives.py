@@ -27,8 +27,8 @@ from .operations import collective, collective_from, perform, put, recorded_zero
 from .work import Work, bits_of, start
 
 __all__ = [
-    "ReduceOp", "all_gather", "all_gather_object", "all_reduce", "barrier", "broadcast", "broadcast_object",
-    "reduce_scatter",
+    "ReduceOp", "all_gather", "all_gather_object", "all_reduce", "barrier", "broadcast", "broadcast_object_list",
+    "from_rank", "gathered", "meet", "reduce_scatter",
 ]  # fmt: skip
 
 
@@ -108,6 +108,16 @@ def _is(tensor: Any, array: np.ndarray) -> bool:
     return isinstance(tensor, TensorCore) and tensor.array is array
 
 
+def _check_kind(array: np.ndarray, op: ReduceOp, name: str) -> None:
+    """Raise where numbers of this kind cannot be joined so, which MPI would say less clearly."""
+    kind = array.dtype.kind
+    wrong = {"b": [ReduceOp.AVG], "i": [ReduceOp.AVG], "u": [ReduceOp.AVG], "c": [ReduceOp.MIN, ReduceOp.MAX]}
+    if op in wrong.get(kind, ()):
+        raise DistributedError(
+            f"{name}: {array.dtype} has no {'mean' if op is ReduceOp.AVG else 'order'}; convert it to float32 before{here()}"
+        )
+
+
 def _rows(array: np.ndarray) -> list[np.ndarray]:
     return [array[row, ...] for row in range(len(array))]  # arrays also where they have no dimension
 
@@ -132,15 +142,19 @@ class _Collective:
             return Work(group, self.name, None, finish)
         meet(group, self.name)
         keywords: dict[str, Any] = {}
+        op = self.op
         given: tuple[Any, ...] = (bits_of(source), bits_of(target))
+        if target.dtype == np.bool_ and op is not None:  # as numbers 0 and 1, of which a sum is their "or"
+            given = tuple(one.view(np.uint8) for one in given)
+            op = ReduceOp.MAX if op is ReduceOp.SUM else op
         if self.src is not None:
             given, keywords["root"] = given[1:], self.src
-        if self.op is not None:
-            keywords["op"] = _operator(self.op)
+        if op is not None:
+            keywords["op"] = _operator(op)
             if source is target:
                 from mpi4py import MPI
 
-                given = MPI.IN_PLACE, target
+                given = MPI.IN_PLACE, given[1]
 
         def end() -> None:
             if self.op is ReduceOp.AVG:
@@ -152,6 +166,11 @@ class _Collective:
 
     def __call__(self, target: np.ndarray, source: np.ndarray | None = None) -> None:
         self.begin(target, target if source is None else source).wait()
+
+
+def _refuse_compiled(what: str) -> None:
+    if is_observed():
+        raise CaptureError(f"a compiled step cannot hold {what}; call it between two steps{here()}")
 
 
 def _refuse_async(async_op: bool) -> None:
@@ -180,8 +199,9 @@ def all_reduce(
     >>> x
     tensor([1., 2.])
     """
-    group = group or world()
+    group, op = group or world(), ReduceOp(op)
     array = _array(tensor, "all_reduce", True, True)
+    _check_kind(array, op, "all_reduce")
     _refuse_async(async_op)
     run = _Collective(group, f"all_reduce, {op.value}, of {array.dtype} {array.shape}", "Iallreduce", op)
     if async_op:
@@ -276,8 +296,9 @@ def reduce_scatter(
     >>> kept
     tensor([1., 2.])
     """
-    group = group or world()
+    group, op = group or world(), ReduceOp(op)
     kept = _array(output, "reduce_scatter", True, True)
+    _check_kind(kept, op, "reduce_scatter")
     inputs = [_array(one, "reduce_scatter", False, True) for one in input_list]
     if len(inputs) != group.size or any(one.shape != kept.shape or one.dtype != kept.dtype for one in inputs):
         raise DistributedError(
@@ -296,34 +317,76 @@ def reduce_scatter(
     return None
 
 
-def barrier(group: ProcessGroup | None = None) -> None:
+def barrier(group: ProcessGroup | None = None, async_op: bool = False, device_ids: Any = None) -> None:
     """Until all processes have come here.
+
+    Args:
+        group: the processes; all of them if None.
+        async_op: is refused: nothing can be done with a barrier that nobody waits for.
+        device_ids: PyTorch's, without effect.
+
+    Raises:
+        CaptureError: in a step that is compiled.
 
     >>> from autograd_ff import distributed
     >>> distributed.barrier()
     """
+    if async_op:
+        raise DistributedError(f"a barrier is waited for; leave async_op away{here()}")
+    _refuse_compiled("a barrier")
     meet(group or world(), "barrier")
 
 
-def all_gather_object(value: Any, group: ProcessGroup | None = None, name: str = "all_gather_object") -> list[Any]:
-    """The values of all processes, in the order of their ranks: anything that pickle can take.
+def all_gather_object(object_list: list[Any], obj: Any, group: ProcessGroup | None = None) -> None:
+    """Fill a list with the values of all processes, in the order of their ranks: anything that pickle can take.
 
     Args:
-        value: this process's own.
+        object_list: as long as there are processes.
+        obj: this process's own.
         group: the processes; all of them if None.
-        name: what errors call it.
 
     >>> from autograd_ff import distributed
-    >>> distributed.all_gather_object({"batches": 3})
+    >>> distributed.all_gather_object(found := [None], {"batches": 3})
+    >>> found
     [{'batches': 3}]
     """
     group = group or world()
+    if not isinstance(object_list, list) or len(object_list) != group.size:
+        given = f"{len(object_list)}" if isinstance(object_list, list) else f"a {type(object_list).__name__}"
+        raise DistributedError(
+            f"all_gather_object fills a list with {group.size} places, and was given {given}{here()}"
+        )
+    _refuse_compiled("an exchange of objects")
+    object_list[:] = gathered(obj, group, "all_gather_object")
+
+
+def broadcast_object_list(object_list: list[Any], src: int = 0, group: ProcessGroup | None = None) -> None:
+    """Replace the values in a list by those of one process: anything that pickle can take.
+
+    Args:
+        object_list: equally long everywhere.
+        src: the rank that has the values.
+        group: the processes; all of them if None.
+
+    >>> from autograd_ff import distributed
+    >>> distributed.broadcast_object_list(settings := [{"lr": 0.1}])
+    >>> settings
+    [{'lr': 0.1}]
+    """
+    group = group or world()
+    _check_rank(src, group)
+    _refuse_compiled("an exchange of objects")
+    object_list[:] = from_rank(list(object_list), src, group, f"broadcast_object_list from rank {src}")
+
+
+def gathered(value: Any, group: ProcessGroup, name: str) -> list[Any]:
+    """The values of all processes, in the order of their ranks; ``name`` is what errors call it."""
     if group.size == 1:
         return [value]
     import pickle
 
-    meet(group, name)
     data = np.frombuffer(pickle.dumps(value), np.uint8)
+    meet(group, name)
     sizes = np.empty(group.size, np.int64)
     start(group, name, "Iallgather", np.array([data.size], np.int64), sizes).wait()
     places = np.concatenate([[0], np.cumsum(sizes)])
@@ -332,25 +395,18 @@ def all_gather_object(value: Any, group: ProcessGroup | None = None, name: str =
     return [pickle.loads(whole[first:last].tobytes()) for first, last in itertools.pairwise(places)]
 
 
-def broadcast_object(value: Any, src: int = 0, group: ProcessGroup | None = None) -> Any:
-    """The value of one process: anything that pickle can take.
-
-    >>> from autograd_ff import distributed
-    >>> distributed.broadcast_object("settings")
-    'settings'
-    """
-    group = group or world()
-    _check_rank(src, group)
+def from_rank(value: Any, src: int, group: ProcessGroup, name: str) -> Any:
+    """The value of one process, everywhere; ``name`` is what errors call it."""
     if group.size == 1:
         return value
     import pickle
 
-    meet(group, f"broadcast_object from rank {src}")
     data = np.frombuffer(pickle.dumps(value), np.uint8).copy() if group.rank == src else None
+    meet(group, name)
     size = np.array([0 if data is None else data.size], np.int64)
-    start(group, "broadcast_object, size", "Ibcast", size, root=src).wait()
+    start(group, name, "Ibcast", size, root=src).wait()
     data = np.empty(int(size[0]), np.uint8) if data is None else data
-    start(group, "broadcast_object", "Ibcast", data, root=src).wait()
+    start(group, name, "Ibcast", data, root=src).wait()
     return pickle.loads(data.tobytes())
 
 

@@ -15,7 +15,7 @@ from ..errors import CaptureError, DistributedError
 from ..nn import Module
 from .agreement import agree
 from .buckets import Reducer
-from .collectives import broadcast_object
+from .collectives import from_rank
 from .group import ProcessGroup, world
 from .operations import collective, perform, put, recorded_zeros
 from .work import start
@@ -40,6 +40,7 @@ class DistributedDataParallel(Module):
 
     Args:
         module: the model; ``.module`` afterwards.
+        device_ids, output_device, static_graph: PyTorch's, without use here.
         process_group: the processes; all of them if None.
         bucket_cap_mb: the size of a bucket, in MiB.
         find_unused_parameters: take parameters that a backward pass did not reach for such with a gradient of zeros, where
@@ -64,11 +65,16 @@ class DistributedDataParallel(Module):
     """
 
     def __init__(
-        self, module: Module, process_group: ProcessGroup | None = None, bucket_cap_mb: float = 4,
+        self, module: Module, device_ids: Any = None, output_device: Any = None, *,
+        process_group: ProcessGroup | None = None, bucket_cap_mb: float = 4, static_graph: bool = False,
         find_unused_parameters: bool = False, broadcast_buffers: bool = True, gradient_as_bucket_view: bool = False,
         gradient_compression: str | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
+        if device_ids:
+            raise DistributedError(
+                f"arrays are the processor's: there is no device to choose; leave device_ids away{here()}"
+            )
         self.module = module
         self.process_group = process_group or world()
         self.capacity = int(bucket_cap_mb * 2**20)
@@ -83,8 +89,9 @@ class DistributedDataParallel(Module):
         trained = {name for name, _ in named}
         settings = [f"bucket_cap_mb={bucket_cap_mb}", f"{find_unused_parameters=}", f"{broadcast_buffers=}",
                     f"{gradient_compression=}"]  # fmt: skip
+        parts = [f"{name or 'the model'} is a {type(one).__name__}" for name, one in module.named_modules()]
         kinds = [f"{name} {one.array.dtype} {one.array.shape}{' trained' * (name in trained)}" for name, one in stored]
-        agree("the model's parameters and buffers", [*kinds, *settings], self.process_group)
+        agree("the model's parameters and buffers", [*kinds, *settings, *parts], self.process_group)
         if not named:
             raise DistributedError(f"no parameter of the model requires grad, so there is nothing to average{here()}")
         self.group = self.process_group.channel()
@@ -138,13 +145,13 @@ class DistributedDataParallel(Module):
     # ---------------------------------------------------------------- the forward pass
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        if self.group.size > 1 and self._handles and is_grad_enabled() and self.training:
+        if self.group.size > 1 and self._handles and is_grad_enabled():
             if told := self.changes():
                 raise DistributedError(
                     f"the model has changed since DistributedDataParallel took it: {told}.{here()}\n"
                     "  Freeze, add and replace parameters before; or wrap the model again, on all ranks."
                 )
-            if depend(self._synchronizes):
+            if self.training and depend(self._synchronizes):
                 self.arrange()
                 if self.broadcast_buffers:
                     broadcast_tensors([one for _, one in self.module.named_buffers()], self.group)
@@ -210,7 +217,7 @@ class DistributedDataParallel(Module):
                 f"not have.{here()}\n"
                 "  Use autograd.grad(loss, parameters, create_graph=True), and backward() for what is made of it."
             )
-        if bucket.number < self._started:
+        if id(parameter) not in bucket.waiting:
             raise DistributedError(
                 f"the gradient of {name} came a second time in one backward pass, and the first is on its way.{here()}\n"
                 "  A backward() inside a backward pass does that; wrap it in no_sync(), and average afterwards."
@@ -218,9 +225,7 @@ class DistributedDataParallel(Module):
         self._order.append(name)
         bucket.pack(parameter)
         # In the order of their numbers, on every rank: collectives are matched by their order.
-        while self._started < len(self.buckets) and not self.buckets[self._started].waiting:
-            if self._started == len(self.buckets) - 1:
-                self._note()
+        while self._started < len(self.buckets) - 1 and not self.buckets[self._started].waiting:
             self.buckets[self._started].start()
             self._started += 1
 
@@ -295,7 +300,9 @@ class DistributedDataParallel(Module):
         if self._arranged is not None:
             return
         self._arranged = True
-        place = {name: number for number, name in enumerate(broadcast_object(self._order, 0, self.group))}
+        place = {
+            name: number for number, name in enumerate(from_rank(self._order, 0, self.group, "the order of gradients"))
+        }
         named = [pair for bucket in self.buckets for pair in bucket.parameters]
         self._make_buckets(sorted(named, key=lambda pair: place.get(pair[0], len(place))))
 

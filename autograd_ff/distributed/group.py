@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import importlib.util
 import os
 import sys
 import time
@@ -19,15 +20,15 @@ import traceback
 from collections.abc import Callable
 from datetime import timedelta
 from types import TracebackType
-from typing import Any
+from typing import Any, ClassVar
 
 from ..engine import here
 from ..errors import DistributedError
 from .watch import Watch
 
 __all__ = [
-    "ProcessGroup", "abort", "destroy_process_group", "get_rank", "get_world_size", "init_process_group", "is_initialized",
-    "world",
+    "ProcessGroup", "abort", "destroy_process_group", "get_rank", "get_world_size", "init_process_group", "is_available",
+    "is_initialized", "joined", "launched", "world",
 ]  # fmt: skip
 
 TIMEOUT = 600.0  # seconds
@@ -46,12 +47,14 @@ class ProcessGroup:
         size: how many there are.
         timeout: seconds after which a collective that has not ended is reported.
         calls: how many collectives this process has begun.
+        number: of the channel, 0 for the group itself.
 
     >>> from autograd_ff.distributed.group import world
     >>> world()
     ProcessGroup(rank 0 of 1)
     """
 
+    KEPT: ClassVar[int] = 256  # names
     communicates = True  # an op with a group among its parameters does more than to compute
 
     def __init__(self, communicator: Any, timeout: float) -> None:
@@ -61,8 +64,16 @@ class ProcessGroup:
         self.timeout = timeout
         self.calls = 0
         self.watch = Watch(self) if self.size > 1 else None
+        self.names: dict[int, str] = {}  # of the last collectives, by their numbers
+        self.number = 0  # among the channels
         self._channels: list[ProcessGroup] = []
-        self._given = 0
+
+    def begin(self, name: str) -> int:
+        """Count a collective; its number."""
+        self.calls += 1
+        self.names[self.calls] = name
+        self.names.pop(self.calls - self.KEPT, None)
+        return self.calls
 
     def __repr__(self) -> str:
         return f"ProcessGroup(rank {self.rank} of {self.size})"
@@ -77,18 +88,19 @@ class ProcessGroup:
     def channel(self) -> ProcessGroup:
         """The same processes over another communicator, whose collectives need no common order with this one's.
 
-        All processes call it together. The ninth is the first again.
+        All processes call it together. The ninth has the communicator of the first.
         """
         if self.size == 1 or self.watch is None:
             return self
-        self._given += 1
-        if len(self._channels) < CHANNELS:
-            new = ProcessGroup(self.communicator.Dup(), self.timeout)
-            new.watch = self.watch
-            self.watch.groups.append(new)
-            self._channels.append(new)
-            return new
-        return self._channels[(self._given - 1) % CHANNELS]
+        given = len(self._channels)
+        # A group of its own in any case, which counts its collectives by itself.
+        shared = self.communicator.Dup() if given < CHANNELS else self._channels[given % CHANNELS].communicator
+        new = ProcessGroup(shared, self.timeout)
+        new.watch = self.watch
+        new.number = given + 1
+        self.watch.groups.append(new)
+        self._channels.append(new)
+        return new
 
     def leave(self, timeout: float | None = None) -> None:
         """Wait until no process begins a collective any more; see `Watch.leave`."""
@@ -97,12 +109,13 @@ class ProcessGroup:
 
     def free(self) -> None:
         """Give the communicators back. The group is of no use afterwards."""
-        for group in (*self._channels, self):
+        for group in (*self._channels[:CHANNELS], self):
             if group.communicator is not None:
                 group.communicator.Free()
 
 
 _world: ProcessGroup | None = None
+_asked = False  # whether init_process_group was ever called: who leaves the group means to be alone
 _hook_before: Callable[..., Any] = sys.__excepthook__
 
 
@@ -114,7 +127,10 @@ def launched() -> bool:
     return any(size != "1" for size in sizes)
 
 
-def init_process_group(backend: str | None = None, timeout: float | timedelta = TIMEOUT) -> None:
+def init_process_group(
+    backend: str | None = None, init_method: str | None = None, timeout: float | timedelta = TIMEOUT,
+    world_size: int = -1, rank: int = -1,
+) -> None:  # fmt: skip
     """Join the other processes that ``mpiexec`` started; alone, if it did not.
 
     From then on an error that nobody catches ends the whole job, with that process's error shown, and so does a program
@@ -122,6 +138,7 @@ def init_process_group(backend: str | None = None, timeout: float | timedelta = 
 
     Args:
         backend: ``"mpi"``, or None for MPI where a launcher started this process, and no communication otherwise.
+        init_method, world_size, rank: PyTorch's, of which MPI needs none: they are refused with what to do instead.
         timeout: seconds, or a `datetime.timedelta`, after which a collective that has not ended is reported.
 
     Raises:
@@ -133,11 +150,15 @@ def init_process_group(backend: str | None = None, timeout: float | timedelta = 
     (0, 1)
     >>> distributed.destroy_process_group()
     """
-    global _world, _hook_before
+    global _world, _hook_before, _asked
     if _world is not None:
         raise DistributedError(f"init_process_group was called before; destroy_process_group() undoes it{here()}")
-    if backend not in (None, "mpi"):
-        raise DistributedError(f"the backend is 'mpi', not {backend!r}{here()}")
+    if backend not in (None, "mpi") or init_method is not None or world_size != -1 or rank != -1:
+        named = f"backend {backend!r}" if backend not in (None, "mpi") else "init_method, world_size and rank"
+        raise DistributedError(
+            f"there is MPI alone, whose launcher says who is there; {named} cannot be chosen.{here()}\n"
+            "  Call init_process_group() without arguments, and start the program with: mpiexec -n 2 python program.py"
+        )
     timeout = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
     if not timeout > 0:
         raise DistributedError(f"timeout has to be a positive number of seconds, got {timeout!r}{here()}")
@@ -147,11 +168,12 @@ def init_process_group(backend: str | None = None, timeout: float | timedelta = 
             from mpi4py import MPI
         except ImportError as error:
             raise DistributedError(
-                f"this process is one of an MPI job, and mpi4py cannot be imported: {error}.\n"
+                f"{'this process is one of an MPI job' if launched() else 'MPI was asked for'}, and mpi4py cannot be "
+                f"imported: {error}.\n"
                 f'  pip install "autograd_ff[mpi]"{here()}'
             ) from None
         communicator = MPI.COMM_WORLD.Dup()  # messages of our own do not meet the user's
-    _world = ProcessGroup(communicator, float(timeout))
+    _world, _asked = ProcessGroup(communicator, float(timeout)), True
     if _world.size > 1:
         _hook_before, sys.excepthook = sys.excepthook, _end_the_job
         atexit.register(_leave_at_exit)  # mpi4py ends MPI after all that is registered here
@@ -190,31 +212,61 @@ def is_initialized() -> bool:
     return _world is not None
 
 
-def get_rank() -> int:
-    """The number of this process, from 0; 0 before `init_process_group`.
+def is_available() -> bool:
+    """Whether mpi4py is installed, without which a process is always alone.
+
+    >>> from autograd_ff import distributed
+    >>> distributed.is_available() in (True, False)
+    True
+    """
+    return importlib.util.find_spec("mpi4py") is not None
+
+
+def get_rank(group: ProcessGroup | None = None) -> int:
+    """The number of this process, from 0.
+
+    Raises:
+        DistributedError: one of several, and `init_process_group` was not called.
 
     >>> from autograd_ff import distributed
     >>> distributed.get_rank()
     0
     """
-    return 0 if _world is None else _world.rank
+    return (group or world()).rank
 
 
-def get_world_size() -> int:
-    """How many processes there are; 1 before `init_process_group`.
+def get_world_size(group: ProcessGroup | None = None) -> int:
+    """How many processes there are.
+
+    Raises:
+        DistributedError: more than one, and `init_process_group` was not called.
 
     >>> from autograd_ff import distributed
     >>> distributed.get_world_size()
     1
     """
-    return 1 if _world is None else _world.size
+    return (group or world()).size
 
 
 _ALONE = ProcessGroup(None, TIMEOUT)
 
 
 def world() -> ProcessGroup:
-    """The group of all processes; of this one alone before `init_process_group`."""
+    """The group of all processes; of this one alone before `init_process_group`, where no launcher started it.
+
+    Raises:
+        DistributedError: one of several, and `init_process_group` was not called.
+    """
+    if not _asked and launched():
+        raise DistributedError(
+            f"this process is one of several that a launcher started, and has not joined them.{here()}\n"
+            "  Call autograd_ff.distributed.init_process_group() at the beginning of the program."
+        )
+    return joined()
+
+
+def joined() -> ProcessGroup:
+    """The processes that this one has joined: itself, where it has not."""
     return _ALONE if _world is None else _world
 
 
@@ -224,7 +276,7 @@ def abort(code: int = 1) -> None:
     >>> from autograd_ff import distributed
     >>> distributed.abort()  # alone
     """
-    group = world()
+    group = joined()
     if group.size > 1:
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(Exception):  # closed, or nobody reads it
@@ -235,7 +287,7 @@ def abort(code: int = 1) -> None:
 def _end_the_job(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """Show an error that nobody caught, and end the other processes too, which would wait for this one for ever."""
     try:
-        heading = f"rank {get_rank()} of {get_world_size()} failed:\n"
+        heading = f"rank {joined().rank} of {joined().size} failed:\n"
         if _hook_before is sys.__excepthook__:  # in one piece: the ranks write to one terminal
             sys.stderr.write(heading + "".join(traceback.format_exception(kind, error, trace)))
         else:

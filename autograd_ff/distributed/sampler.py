@@ -16,7 +16,7 @@ import numpy as np
 from ..data import BatchSampler, DataLoader, IterableDataset, Sampler
 from ..engine import here
 from ..errors import DistributedError, ShapeError
-from .collectives import broadcast_object
+from .collectives import from_rank
 from .group import world
 
 __all__ = ["DistributedBatchSampler", "DistributedSampler", "distribute_loader", "part_of"]
@@ -141,7 +141,7 @@ class DistributedBatchSampler(Sampler):
         if self.group is not None and self.group.size > 1:
             # Drawn in every process, so that their generators go on alike; rank 0's count.
             drawn = list(batches)
-            batches = broadcast_object(drawn, 0, self.group)
+            batches = from_rank(drawn, 0, self.group, "the order of a DistributedBatchSampler")
         for batch in batches:
             self._check(len(batch), "a")
             yield batch[part_of(len(batch), self.num_replicas, self.rank)]

@@ -19,7 +19,7 @@ from ..optim.optimizer import FlatOptimizer
 from .group import ProcessGroup, world
 from .operations import norm_over_ranks
 from .sharding import ShardedBuffer
-from .work import start
+from .sums import over_ranks
 
 __all__ = ["ZeroRedundancyOptimizer"]
 
@@ -82,6 +82,7 @@ class ZeroRedundancyOptimizer(FlatOptimizer):
                 "  Leave it away; the gradients of a DistributedDataParallel are averaged while backward() runs."
             )
         self.process_group = process_group or world()
+        self.reduce_gradients = reduce_gradients
         self._make_buffer = functools.partial(
             ShardedBuffer, group=self.process_group, reduce_gradients=reduce_gradients, optimizer=self
         )
@@ -151,9 +152,7 @@ class ZeroRedundancyOptimizer(FlatOptimizer):
         return [buffer for buffer in buffers if isinstance(buffer, ShardedBuffer)]  # which all of them are
 
     def _all_norms(self, own: float) -> list[float]:
-        norms = np.empty(self.process_group.size)
-        start(self.process_group, "all_gather of norms", "Iallgather", np.array([own]), norms).wait()
-        return norms.tolist()
+        return over_ranks(np.array(own), self.process_group, "norms of ZeroRedundancyOptimizer").ravel().tolist()
 
     # ---------------------------------------------------------------- state
 
@@ -181,7 +180,7 @@ class ZeroRedundancyOptimizer(FlatOptimizer):
             gathered = super().state_dict()
         finally:
             self._to = False
-        self._consolidated = gathered if to is None or to == group.rank else None
+        self._consolidated = gathered["state"] if to is None or to == group.rank else None
         self.consolidated = True
 
     def state_dict(self) -> dict[str, Any]:
@@ -200,7 +199,7 @@ class ZeroRedundancyOptimizer(FlatOptimizer):
                 f"rank {self.process_group.rank} of {self.process_group.size} holds a part of the optimizer's state.{here()}\n"
                 "  Call optimizer.consolidate_state_dict(to=0) in every process, and then state_dict() on rank 0."
             )
-        return self._consolidated
+        return {**super().state_dict(), "state": self._consolidated}
 
     def snapshot(self) -> Callable[[], None]:
         """What puts back this process's part, and the options, as they are now; nothing is exchanged.

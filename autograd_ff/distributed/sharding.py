@@ -18,6 +18,7 @@ from ..engine.core_ops import write
 from ..errors import DistributedError
 from ..optim.flat import FlatBuffer, ParameterState
 from .agreement import agree
+from .collectives import meet
 from .data_parallel import DistributedDataParallel
 from .group import ProcessGroup
 from .operations import average_slice, collective, join_presence
@@ -181,6 +182,7 @@ class ShardedBuffer(FlatBuffer):
         from mpi4py import MPI
 
         name = "all_reduce of which parameters have gradients"
+        meet(self.group, name)
         start(self.group, name, "Iallreduce", MPI.IN_PLACE, present, op=MPI.MAX).wait()
 
     def _cut(self, mean: np.ndarray, gradients: Sequence[np.ndarray], positions: Sequence[int]) -> None:
@@ -246,6 +248,7 @@ class ShardedBuffer(FlatBuffer):
         sizes = np.diff(self.edges)
         whole = [bits_of(array), (sizes, self.edges[:-1])]
         name = f"all_gather of updated parameters, {array.dtype} {array.shape}"
+        meet(self.group, name)
         start(self.group, name, "Iallgatherv", MPI.IN_PLACE, whole).wait()
 
     def whole(self, flat: np.ndarray, position: int, to: int | None = None) -> np.ndarray | None:
@@ -258,6 +261,7 @@ class ShardedBuffer(FlatBuffer):
         edges = [min(max(edge, first), last) for edge in self.edges]
         sizes = (np.diff(edges), [edge - first for edge in edges[:-1]])
         name = f"gathering of a moment, {self.dtype} {shape}"
+        meet(self.group, name)
         if to is None:
             array = np.empty(last - first, self.dtype)
             start(self.group, name, "Iallgatherv", bits_of(own), [bits_of(array), sizes]).wait()

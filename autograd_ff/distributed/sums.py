@@ -22,6 +22,7 @@ from ..engine import (
 )
 from ..errors import ShapeError
 from ..functions.tensor import Tensor
+from .collectives import meet
 from .group import ProcessGroup, world
 from .work import start
 
@@ -34,6 +35,7 @@ def over_ranks(x: np.ndarray, group: ProcessGroup | None, name: str) -> np.ndarr
     if group is None or group.size == 1:
         return own[None]
     everyones = np.empty((group.size, *own.shape))
+    meet(group, name)
     start(group, name, "Iallgather", own, everyones).wait()
     return everyones
 

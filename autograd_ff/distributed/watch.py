@@ -118,25 +118,31 @@ class Patrol:
         self.next_look = now + LOOK
         watch = self.watch
         watch._listen()
-        ours = f"rank {watch.rank} waits in collective number {self.number}, {self.name}"
+        ours = f"rank {watch.rank} waits in {self.name}"
         for one, begun in watch.left.items():
             if _count(begun, self.channel) < self.number:
                 raise DistributedError(
-                    f"rank {one} has ended its program after {sum(begun)} collectives, and {ours}.{here()}\n"
+                    f"rank {one} has ended its program, and {ours}.{here()}\n"
                     "  All ranks have to do the same collectives: as many batches, the same branches."
                 )
         if now - self.begun < self.next_word:
             return
         self.next_word *= 2
-        watch._tell("waits", self.channel, self.number, self.name)
+        watch._tell("waits", self.channel, self.number, self.name, here())
         for one, (facts, times) in watch.waiting.items():
-            begun, channel, number, name = facts
+            begun, channel, number, name, place = facts
             apart = _count(begun, self.channel) < self.number and _count(watch._begun(), channel) < number
-            unlike = (channel, number) == (self.channel, self.number) and name != self.name
-            if times > 1 and (apart or unlike):
+            if times > 1 and apart:
                 raise DistributedError(
-                    f"two ranks wait for each other: {ours};\n  rank {one} waits in collective number {number}, "
-                    f"{name}.{here()}\n  All ranks have to do the same collectives in the same order."
+                    f"two ranks wait for each other: {ours}{here()};\n  rank {one} waits in {name}{place}.\n"
+                    "  All ranks have to do the same collectives in the same order."
+                )
+            known = watch.groups[channel].names.get(number, name) if channel < len(watch.groups) else name
+            if known != name:  # both have begun what goes by this number, and it was not the same
+                raise DistributedError(
+                    f"two ranks do not do the same: rank {one} waits in {name}{place};\n  rank {watch.rank} did {known} in "
+                    f"its place, and {ours}{here()}.\n  All ranks have to do the same collectives in the same order; a model "
+                    "that is in train() here and in eval() there does not."
                 )
 
 

@@ -29,10 +29,9 @@ class Work:
     __slots__ = ("_finish", "group", "name", "number", "request")
 
     def __init__(self, group: ProcessGroup, name: str, request: Any, finish: Any = None) -> None:
-        group.calls += 1
         self.group = group
         self.name = name
-        self.number = group.calls
+        self.number = group.begin(name)
         self.request = request
         self._finish = finish
         if request is not None:
@@ -43,7 +42,13 @@ class Work:
         if self.request is not None and self.request.Test():
             self.request = None
             del _under_way[id(self)]
+            self._end()
         return self.request is None
+
+    def _end(self) -> None:
+        if self._finish is not None:
+            finish, self._finish = self._finish, None
+            finish()
 
     def wait(self) -> None:
         """Until it has ended.
@@ -53,9 +58,7 @@ class Work:
         """
         if self.request is not None:
             self._wait()
-        if self._finish is not None:
-            finish, self._finish = self._finish, None
-            finish()
+        self._end()
 
     def _wait(self) -> None:
         group = self.group
@@ -70,8 +73,8 @@ class Work:
             os.sched_yield() if hasattr(os, "sched_yield") else time.sleep(0)
             if time.monotonic() - begun > group.timeout:
                 raise DistributedError(
-                    f"rank {group.rank} of {group.size} has waited {group.timeout:g} s in collective number {self.number}, "
-                    f"{self.name}.{here()}\n"
+                    f"rank {group.rank} of {group.size} has waited {group.timeout:g} s in {self.name}, its collective "
+                    f"number {self.number}.{here()}\n"
                     "  Another rank has not come to it: it is busy, stands still, or does other collectives; compare with "
                     "what the other ranks report. init_process_group(timeout=...) sets the limit."
                 )

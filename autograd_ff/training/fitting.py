@@ -12,7 +12,7 @@ import numpy as np
 
 from ..compiler import CompiledStep
 from ..compiler import compile as compile_step
-from ..distributed import all_gather_object
+from ..distributed.collectives import gathered
 from ..engine import TensorCore, get_default_dtype, here, warn, wrap
 from ..errors import AutogradError, CaptureError, DtypeError, NonFiniteError, StateDictError
 from ..functions.random import default_generator
@@ -105,8 +105,8 @@ class Fitting:
 
     def run(self, checks: bool | Collection[str]) -> None:
         trainer = self.trainer
-        if self.checkpoint is not None and self.sharing.leads:
-            check_writable(self.checkpoint)
+        if self.checkpoint is not None and (failure := self.sharing.attempt(lambda: check_writable(self.checkpoint))):
+            raise failure
         modes = [(module, module.training) for module in trainer.model.modules()]
         with ExitStack() as closing, Interruption() as interruption:
             closing.callback(put_modes, modes)
@@ -171,7 +171,7 @@ class Fitting:
         if interruption.requested:
             trainer.stop_reason = "interrupted"
         if not self.sharing.alone:
-            reasons = all_gather_object(trainer.stop_reason)
+            reasons = gathered(trainer.stop_reason, self.sharing.group, "whether to stop")
             trainer.stop_reason = "interrupted" if "interrupted" in reasons else next(filter(None, reasons), None)
 
     def _reset(self) -> None:
@@ -199,7 +199,7 @@ class Fitting:
         """The means over the epoch so far."""
         return logs_of(self.means, self.trainer.metrics)
 
-    def _write(self, path: Any) -> str | None:
+    def _write(self, path: Any) -> Exception | None:
         """Write a checkpoint; why it could not be. No process goes on, or ends, before it is written."""
         self.sharing.consolidate(optimizers_of(self.trainer))
         return self.sharing.attempt(lambda: self.trainer.save(path))

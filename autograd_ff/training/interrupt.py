@@ -9,7 +9,7 @@ import time
 from types import FrameType, TracebackType
 from typing import Any
 
-from ..distributed import get_rank, get_world_size
+from ..distributed.group import joined
 
 TOGETHER = 1.0  # seconds
 
@@ -35,7 +35,7 @@ class Interruption:
     def __enter__(self) -> Interruption:
         if threading.current_thread() is threading.main_thread():
             handlers: dict[int, Any] = {signal.SIGINT: self._handle}
-            if get_world_size() > 1:
+            if joined().size > 1:
                 handlers[signal.SIGTERM] = self._end
             for number, handler in handlers.items():
                 if signal.getsignal(number) is not signal.SIG_IGN:  # who ignores it means to go on
@@ -56,7 +56,7 @@ class Interruption:
             said = (
                 b"\nCtrl-C: the training stops after this step, and keeps its state; Ctrl-C again stops it at once.\n"
             )
-            os.write(2, b"" if get_rank() else said)
+            os.write(2, b"" if joined().rank else said)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -53,7 +53,7 @@ class Passes:
                 return
 
     def _begin(self) -> None:
-        self._pass = self._sharing.start_pass(self._batches)
+        self._pass = self._sharing.start_pass(self._batches, "a training")
         self._began = self._batches.began
         self._consumed = 0
 
@@ -61,7 +61,9 @@ class Passes:
         """The batch that comes next, which will come all the same; None where there is none."""
         if self._pass is None:
             randomness = self._batches.randomness
-            randomness.restore(self._sharing.common(randomness.state()))  # a stream draws its order here
+            randomness.restore(
+                self._sharing.common(randomness.state(), "a training, the order of the data")
+            )  # a stream draws its order here
             return self._batches.first()
         found = list(islice(self._pass, 1))
         self._pass = chain(found, self._pass)

@@ -8,6 +8,7 @@ whole batch and the same everywhere, so that what callbacks decide by it they de
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice
@@ -21,19 +22,19 @@ from ..distributed import (
     DistributedSampler,
     ZeroRedundancyOptimizer,
     agree,
-    all_gather_object,
-    broadcast_object,
 )
+from ..distributed.collectives import from_rank, gathered
 from ..distributed.data_parallel import broadcast_tensors
-from ..distributed.group import world
+from ..distributed.group import joined, launched
 from ..distributed.sampler import part_of
 from ..distributed.sums import over_ranks
-from ..engine import TensorCore, here, wrap
-from ..errors import DistributedError
+from ..engine import TensorCore, here, warn, wrap
+from ..errors import AutogradError, DistributedError
 from ..functions.random import default_generator
 from ..nn import Module, ModuleDict
 from .batches import Batch, Batches, leaves, rebuilt
-from .holdings import optimized
+from .holdings import optimized, optimizers_of
+from .loss_kind import option_of
 from .running import number_of
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Sharing:
     """
 
     def __init__(self, trainer: Trainer, learning: bool = False) -> None:
-        self.group = world()
+        self.group = joined()
         self.alone = self.group.size == 1
         self._trainer = trainer
         self._modules = {name: one for name, one in vars(trainer).items() if isinstance(one, Module)}
@@ -60,7 +61,12 @@ class Sharing:
         self._synchronized = [one.synchronizes for one in self._given]
         if not self.alone and learning:
             self._average()
-            self._check_optimized(trainer)
+            self._check(trainer)
+        if learning and self.alone and launched():
+            warn(
+                "this process is one of several that a launcher started, and trains alone: so does each of the others.\n"
+                "  For a training together call autograd_ff.distributed.init_process_group() at the beginning of the program."
+            )
 
     def _average(self) -> None:
         """Let backward passes average the gradients of all modules, of those that are wrapped already and of the rest."""
@@ -79,7 +85,19 @@ class Sharing:
                 DistributedDataParallel(together, find_unused_parameters=True, gradient_as_bucket_view=True)
             )
 
-    def _check_optimized(self, trainer: Trainer) -> None:
+    def _check(self, trainer: Trainer) -> None:
+        """Refuse what would train something else than a process alone does."""
+        for one in optimizers_of(trainer):
+            if isinstance(one, ZeroRedundancyOptimizer) and one.reduce_gradients:
+                raise DistributedError(
+                    f"the trainer averages gradients, and clips and looks at the means; with reduce_gradients=True the "
+                    f"optimizer would.{here()}\n  Leave reduce_gradients away."
+                )
+        if trainer.penalty is not None and option_of(trainer.loss, "reduction", "mean") == "sum":
+            raise DistributedError(
+                f"of a loss that is a sum each process has a part, and a penalty would count in each of them.{here()}\n"
+                "  Take reduction='mean', or add the penalty's gradient by the optimizer's weight_decay."
+            )
         known = {id(one) for model in self._averaging for one in model.module.parameters()}
         outside = [one for one in optimized(trainer) if one.requires_grad and id(one) not in known]
         if outside:
@@ -110,11 +128,11 @@ class Sharing:
 
     # ---------------------------------------------------------------- batches
 
-    def start_pass(self, batches: Batches) -> Iterator[Batch]:
-        """A pass over the data in the order that the first process draws."""
+    def start_pass(self, batches: Batches, purpose: str) -> Iterator[Batch]:
+        """A pass over the data in the order that the first process draws; errors name its purpose."""
         if self.alone:
             return batches.epoch()
-        batches.randomness.restore(self.common(batches.randomness.state()))
+        batches.randomness.restore(self.common(batches.randomness.state(), f"{purpose}, the order of the data"))
         begun = batches.epoch()
         # Some samplers draw when they are first asked: before the processes' random numbers part.
         first = list(islice(begun, 1))
@@ -148,7 +166,8 @@ class Sharing:
         own, whole = self._trainer.divisor(*part), [self._trainer.divisor(*batch) for batch in batches]
         if own is None:  # a sum, of which each part counts in full
             return 1.0
-        return own / sum(one for one in whole if one is not None)
+        total = sum(one for one in whole if one is not None)
+        return own / total if total else math.nan  # as the mean of nothing is
 
     def synchronize(self, last: bool) -> None:
         """Whether the backward pass that comes averages gradients: that of the last part of a step."""
@@ -190,7 +209,7 @@ class Sharing:
         joined = dict(zip(values, totals, strict=True))
         values = {name: total if name == "loss" else total / samples for name, total in joined.items()}
         if outputs is not None:
-            everyones = all_gather_object([_counted(one, counted) for one in _flat(outputs)], self.group)
+            everyones = gathered([_counted(one, counted) for one in _flat(outputs)], self.group, "a batch's outputs")
             columns = zip(*everyones, strict=True)
             values["outputs"] = _like(outputs, iter([_joined(column) for column in columns]))
         return values, wishes > 0
@@ -210,21 +229,21 @@ class Sharing:
             if isinstance(one, ZeroRedundancyOptimizer) and not one.consolidated:
                 one.consolidate_state_dict(to=0)
 
-    def attempt(self, action: Callable[[], Any]) -> str | None:
+    def attempt(self, action: Callable[[], Any]) -> Exception | None:
         """Let the first process write something, and the others wait for it; why it could not, for all alike."""
-        failure = None
+        failure: Exception | None = None
         if self.leads:
             try:
                 action()
-            except OSError as error:
-                failure = str(error)
-        return self.common(failure)
+            except (OSError, AutogradError) as error:
+                failure = error
+        return self.common(failure, "writing a file")
 
     # ---------------------------------------------------------------- chance
 
-    def common(self, value: Any) -> Any:
+    def common(self, value: Any, name: str = "what rank 0 has") -> Any:
         """What the first process has, in all."""
-        return value if self.alone else broadcast_object(value, 0, self.group)
+        return value if self.alone else from_rank(value, 0, self.group, name)
 
     @contextmanager
     def alike(self, state: Any = None) -> Iterator[None]:

@@ -363,9 +363,7 @@ class Trainer:
         self.stop_reason = None
         self.sharing = Sharing(self, learning=True)
         try:
-            self.sharing.agree(
-                "what to train", f"{epochs} epochs", f"batches: {self.batches}", f"accumulate={accumulate}"
-            )
+            self._agree(accumulate, callbacks)
             self.verbose = self.verbose if self.sharing.leads else 0
             self.history = History()
             self.history.params = {"epochs": epochs, "steps": self.batches, "verbose": self.verbose}
@@ -382,6 +380,19 @@ class Trainer:
             self.history.stop_reason = self.stop_reason
             self.sharing.close()
         return self.history
+
+    def _agree(self, accumulate: int, callbacks: Any) -> None:
+        """Raise, in all processes, where they are not about to train the same."""
+        steering = [type(one).__name__ for one in self._with_progress(callbacks) if not one.leader_only]
+        options = [
+            f"{type(one).__name__}({', '.join(f'{key}={value}' for key, value in group.items() if key != 'params')})"
+            for one in optimizers_of(self)
+            for group in one.param_groups
+        ]
+        self.sharing.agree(
+            "what to train", f"{self.epochs} epochs", f"batches: {self.batches}", f"accumulate={accumulate}",
+            f"the callbacks {', '.join(steering) or 'none'} (rank 0 alone writes, but all ranks have them)", *options,
+        )  # fmt: skip
 
     @property
     def fitting(self) -> bool:
@@ -467,7 +478,7 @@ class Trainer:
         logs = functools.partial(logs_of, means, metrics)
         with self._evaluating():
             callbacks.call("on_test_begin")
-            for number, batch in enumerate(islice(self.sharing.start_pass(batches), steps)):
+            for number, batch in enumerate(islice(self.sharing.start_pass(batches, "an evaluation"), steps)):
                 callbacks.call("on_test_batch_begin", number)
                 part, counted = self.sharing.part(batch)
                 result = self.test_step(*part)
@@ -505,7 +516,7 @@ class Trainer:
                 self.batches = batches.count if steps is None else steps
             called = Callbacks(self._with_progress(callbacks), self)
             called.call("on_predict_begin")
-            for number, batch in enumerate(islice(self.sharing.start_pass(batches), steps)):
+            for number, batch in enumerate(islice(self.sharing.start_pass(batches, "a prediction"), steps)):
                 called.call("on_predict_batch_begin", number)
                 part, counted = self.sharing.part(batch)
                 found, _ = self.sharing.together({"outputs": self(part.inputs)}, part, counted, batch)

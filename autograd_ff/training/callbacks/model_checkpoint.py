@@ -100,9 +100,12 @@ class ModelCheckpoint(Monitor):
     def on_train_begin(self, logs: Any = None) -> None:
         super().on_train_begin(logs)
         folder = os.path.dirname(self.filepath)
-        if "{" not in folder and self.trainer.sharing.leads:
-            os.makedirs(folder or os.curdir, exist_ok=True)
-            check_writable(self.filepath)
+        if "{" not in folder and (failure := self.trainer.sharing.attempt(lambda: self._prepare(folder))):
+            raise failure
+
+    def _prepare(self, folder: str) -> None:
+        os.makedirs(folder or os.curdir, exist_ok=True)
+        check_writable(self.filepath)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         if self.save_freq != "epoch":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from ...distributed import get_rank
+from ...distributed.group import joined
 
 __all__ = ["announce", "in_notebook", "on_terminal"]
 
@@ -35,7 +35,7 @@ def announce(text: str) -> None:
     >>> announce("Epoch 3: early stopping")
     Epoch 3: early stopping
     """
-    if get_rank():
+    if joined().rank:
         return
     tqdm = sys.modules.get("tqdm")
     if tqdm is not None:
