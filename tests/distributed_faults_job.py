@@ -407,6 +407,44 @@ def check_a_pass_that_raised():
         close(model.module, alone(network()))
 
 
+def check_an_error_after_all_gradients():
+    """One that comes when all gradients are under way is heard in the same pass, so no rank steps alone."""
+    model = DistributedDataParallel(network(), bucket_cap_mb=SMALL)
+    x, y = (part(one) for one in samples())
+
+    def fail(gradient):
+        if RANK == SIZE - 1:
+            raise ValueError("at the very end")
+
+    (given := x.requires_grad_() * 1.0).register_hook(fail)
+    try:
+        loss_of(model, given, y).backward()
+        told = ""
+    except (ValueError, DistributedError) as error:
+        told = str(error)
+    model.zero_grad()
+    distribute(model)
+    assert told, "this rank would have stepped"
+    close(model.module, alone(network()))
+
+
+def check_freezing_all_while_evaluating():
+    model = DistributedDataParallel(network()).eval()
+    distribute(model)
+    for trains in (False, True):
+        model.module.requires_grad_(trains)
+    model.zero_grad()
+    distribute(model)
+    close(model.module, alone(network()))
+
+
+def check_work_that_is_completed():
+    work = dist.all_reduce(x := af.tensor([float(RANK)]), dist.ReduceOp.AVG, async_op=True)
+    while not work.is_completed():
+        pass
+    assert x.item() == (SIZE - 1) / 2
+
+
 def check_ranks_that_do_not_do_the_same():
     """Each of them an error on every rank, and afterwards all goes on."""
     x = af.ones(4)
@@ -419,6 +457,8 @@ def check_ranks_that_do_not_do_the_same():
         (lambda: dist.barrier() if last else dist.all_reduce(x), "barrier"),
         (lambda: gather(1) if last else dist.broadcast_object_list([1]), "broadcast_object_list from rank 0"),
         (lambda: dist.all_reduce(af.ones(3) if last else x, async_op=True), "float32 (3,)"),
+        (lambda: dist.sum_over_ranks(af.ones(3 if last else 4)), "sum_over_ranks of (3,)"),
+        (lambda: dist.barrier() if last else dist.share_of_batch(3), "share_of_batch"),
         (lambda: dist.agree("the seed", [1 if last else 0]), f"the seed:\n  rank 0 has 0, rank {SIZE - 1} has 1"),
         (lambda: DistributedDataParallel(nn.Linear(3, 2 + last)), "rank 0 has weight float32 (2, 3) trained"),
         (lambda: DistributedDataParallel(nn.Linear(3, 2).to("float64" if last else "float32")), "weight float64"),
@@ -445,11 +485,19 @@ def check_more_models_than_channels():
     """They share communicators then, and each still gets its own gradients."""
     models = [DistributedDataParallel(network(), bucket_cap_mb=SMALL) for _ in range(CHANNELS + 2)]
     assert models[0].group.communicator is models[CHANNELS].group.communicator
-    for turn in range(2):
-        for model in models[::-1]:
+    x, y = samples()
+    for _ in range(2):
+        for model in models:
             model.zero_grad()
-            distribute(model, turn)
-            close(model.module, alone(network(), turn))
+        # In one pass, in another order on each rank; each model has a factor of its own.
+        outputs = [model(part(x)) for model in models]
+        numbers = [*range(len(models))][:: 1 if RANK else -1]
+        order = [(number + 1) * ((outputs[number] * 1 - part(y)) ** 2).mean() for number in numbers]
+        sum(order).backward()
+        reference = alone(network())
+        for number, model in enumerate(models):
+            for one, other in zip(model.module.parameters(), reference.parameters(), strict=True):
+                np.testing.assert_allclose(one.grad.array, (number + 1) * other.grad.array, rtol=1e-4, atol=1e-5)
 
 
 def check_sums_by_mpi_itself():

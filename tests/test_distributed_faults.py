@@ -109,6 +109,25 @@ def test_two_ranks_in_different_collectives(tmp_path):
     assert "all_reduce, sum, of float32 (4,)" in told
 
 
+@pytest.mark.parametrize("last_evaluates", [False, True])
+def test_a_model_in_another_mode(last_evaluates, tmp_path):
+    what = f"""
+    model = dist.DistributedDataParallel(
+        dist.SyncBatchNorm.convert_sync_batchnorm(af.nn.Sequential(af.nn.Linear(3, 2), af.nn.BatchNorm1d(2))))
+if (rank == last) == {last_evaluates}:
+    model.eval()
+model(af.randn(4, 3)).sum().backward()
+"""
+    program = ENDING.replace("if rank == last:\n    {what}", "{what}")
+    begun = time.monotonic()
+    done = run_job(2, program.format(what=what.strip()), 60.0, folder=tmp_path, timeout=SECONDS * 2)
+    assert time.monotonic() - begun < SECONDS, "the job went on for too long"
+    assert done.returncode != 0
+    assert "gradient bucket 0" in done.stderr
+    assert "two ranks do not do the same" in done.stderr
+    assert "a model that is in train() here and in eval() there" in done.stderr
+
+
 def test_one_that_needs_longer_to_end_is_waited_for(tmp_path):
     program = """
     import time

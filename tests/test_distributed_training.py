@@ -173,6 +173,14 @@ def test_who_asks_for_something_else_is_told(tmp_path):
     done = run_job(2, program, json.dumps({"out": "x.npz"}), folder=tmp_path)
     assert done.returncode != 0
     assert "rank 0 has 4 epochs, rank 1 has 5 epochs" in done.stderr
+    program = TRAIN.replace("callbacks=[", "callbacks=[] if dist.get_rank() else [")
+    done = run_job(2, program, json.dumps({"out": "x.npz"}), folder=tmp_path)
+    assert done.returncode != 0
+    assert "rank 1 has the callbacks none (rank 0 alone writes, but all ranks have them)" in done.stderr
+    program = TRAIN.replace("scores =", "if dist.get_rank() == 0: scores =")
+    done = run_job(2, program, json.dumps({"out": "x.npz"}), folder=tmp_path)
+    assert done.returncode != 0
+    assert "an evaluation, the order of the data" in done.stderr
 
 
 def test_a_file_that_cannot_be_written_is_so_for_all(tmp_path):

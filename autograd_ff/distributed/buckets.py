@@ -1,8 +1,8 @@
 """Gradients that travel together: each bucket is one flat array, reduced while the backward pass still runs.
 
-The last bucket has notes at its end, which the ranks sum like all else: whether the pass failed somewhere, which pass it is,
-and, where that may differ, which parameters have a gradient at all. So all ranks learn of it in the very pass, at no
-collective's cost. It is started when the pass has come to its end, so that there is nothing that the notes could not tell.
+The last bucket has notes at its end, which the ranks sum like all else: whether the pass failed somewhere, and, where that may
+differ, which parameters have a gradient at all. So all ranks learn of it in the very pass, at no collective's cost. It is
+started when the pass has come to its end, so that there is no failure that the notes could not tell.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from .transfer import Transfer
 __all__ = ["Bucket", "Reducer", "share_out"]
 
 
-TURNS = 3  # passes are told apart by these: of ranks that are not in the same pass one is usually a pass ahead
 BUCKETS = 64  # of a model, whose messages have tags of their own
 
 
@@ -119,16 +118,14 @@ class Reducer:
         self.buckets = [
             Bucket(
                 number, parameters, group, compression,
-                0 if number < len(shared) - 1 else 1 + TURNS + presence * len(named),
+                0 if number < len(shared) - 1 else 1 + presence * len(named),
             )
             for number, parameters in enumerate(shared)
         ]  # fmt: skip
         self.transfers = [bucket.transfer for bucket in self.buckets]
         self.of = {id(one): bucket for bucket in self.buckets for _, one in bucket.parameters}
         self.notes = self.buckets[-1].notes
-        self.turns = self.notes[1 : 1 + TURNS]
-        self.presence = self.notes[1 + TURNS :]
-        self.turn = 0
+        self.presence = self.notes[1:]
         self.running = False  # from the first gradient of a pass until all sums have come
         self.reason = ""  # why this rank's pass failed
         self.buckets[-1].transfer.when_finished = self._ended
@@ -149,8 +146,6 @@ class Reducer:
                     raise
         for one in self.transfers:
             one.finished = False
-        self.turn = (self.turn + 1) % TURNS
-        self.turns[...] = np.arange(TURNS) == self.turn
         self.running = True
 
     def fail(self, reason: str) -> None:
@@ -165,16 +160,9 @@ class Reducer:
             DistributedError: a rank's pass failed; on every rank.
         """
         self.running = False
-        failed_somewhere, apart = self.notes[0] != 0, np.count_nonzero(self.turns) > 1
-        self.notes[: 1 + TURNS] = 0
-        if apart:
-            self.turn = 0  # where all go on from
-            raise DistributedError(
-                "the ranks are not in the same backward pass: one of them has left a pass out, which ended with an error before "
-                f"any gradient was there, perhaps.{here()}\n  This pass's gradients are of no use; the next one's are."
-            )
-        if not failed_somewhere:
+        if self.notes[0] == 0:
             return
+        self.notes[0] = 0
         own, self.reason = self.reason, ""
         failed: dict[str, list[str]] = {}
         for rank, reason in enumerate(gathered(own, self.group, "why a backward pass failed")):
