@@ -139,10 +139,10 @@ class Patrol:
                 )
             known = watch.groups[channel].names.get(number, name) if channel < len(watch.groups) else name
             if known != name:  # both have begun what goes by this number, and it was not the same
-                now = "" if known == self.name else f", and waits in {self.name}"
+                besides = "" if known == self.name else f", and waits in {self.name}"
                 raise DistributedError(
                     f"two ranks do not do the same: rank {one} waits in {name}{place};\n  rank {watch.rank} did {known} in "
-                    f"its place{now}{here()}.\n  All ranks have to do the same collectives in the same order; a model "
+                    f"its place{besides}{here()}.\n  All ranks have to do the same collectives in the same order; a model "
                     "that is in train() here and in eval() there does not."
                 )
 
