@@ -41,7 +41,8 @@ class Work:
         """Whether it has ended; asking lets it go on."""
         if self.request is not None and self.request.Test():
             self.request = None
-            del _under_way[id(self)]
+            _under_way.pop(id(self), None)
+        if self.request is None:
             self._end()
         return self.request is None
 

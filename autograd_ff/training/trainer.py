@@ -363,12 +363,13 @@ class Trainer:
         self.stop_reason = None
         self.sharing = Sharing(self, learning=True)
         try:
-            self._agree(accumulate, callbacks)
             self.verbose = self.verbose if self.sharing.leads else 0
+            called = Callbacks(self._with_progress(callbacks), self)
+            self._agree(accumulate, called)
             self.history = History()
             self.history.params = {"epochs": epochs, "steps": self.batches, "verbose": self.verbose}
             self._fitting = Fitting(
-                self, training, validation, Callbacks(self._with_progress(callbacks), self),
+                self, training, validation, called,
                 class_weight=class_weight, accumulate=accumulate, steps_per_epoch=steps_per_epoch,
                 validation_steps=validation_steps, validation_freq=validation_freq, compile=compile,
                 checkpoint=checkpoint,
@@ -381,9 +382,9 @@ class Trainer:
             self.sharing.close()
         return self.history
 
-    def _agree(self, accumulate: int, callbacks: Any) -> None:
+    def _agree(self, accumulate: int, callbacks: Callbacks) -> None:
         """Raise, in all processes, where they are not about to train the same."""
-        steering = [type(one).__name__ for one in self._with_progress(callbacks) if not one.leader_only]
+        steering = [type(one).__name__ for one in callbacks if not one.leader_only]
         options = [
             f"{type(one).__name__}({', '.join(f'{key}={value}' for key, value in group.items() if key != 'params')})"
             for one in optimizers_of(self)
