@@ -385,11 +385,11 @@ class Trainer:
     def _agree(self, accumulate: int, callbacks: Callbacks) -> None:
         """Raise, in all processes, where they are not about to train the same."""
         steering = [type(one).__name__ for one in callbacks if not one.leader_only]
-        options = [
-            f"{type(one).__name__}({', '.join(f'{key}={value}' for key, value in group.items() if key != 'params')})"
-            for one in optimizers_of(self)
-            for group in one.param_groups
-        ]
+        options = []
+        for one in optimizers_of(self):
+            for group in one.param_groups:
+                plain = {key: value for key, value in group.items() if isinstance(value, (int, float, str, tuple))}
+                options.append(f"{type(one).__name__}({', '.join(f'{key}={value}' for key, value in plain.items())})")
         self.sharing.agree(
             "what to train", f"{self.epochs} epochs", f"batches: {self.batches}", f"accumulate={accumulate}",
             f"the callbacks {', '.join(steering) or 'none'} (rank 0 alone writes, but all ranks have them)", *options,
