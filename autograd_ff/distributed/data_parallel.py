@@ -258,8 +258,7 @@ class DistributedDataParallel(Module):
                 "  Use them in the forward pass, freeze them with requires_grad_(False) before wrapping the model, or pass "
                 "find_unused_parameters=True."
             )
-        if self._started < len(self.buckets):
-            self._note()
+        self._note()
         for bucket in self.buckets[self._started :]:
             bucket.start()
         self._started = len(self.buckets)

@@ -230,14 +230,21 @@ class Sharing:
                 one.consolidate_state_dict(to=0)
 
     def attempt(self, action: Callable[[], Any]) -> Exception | None:
-        """Let the first process write something, and the others wait for it; why it could not, for all alike."""
+        """Let the first process write something, and the others wait for it; why it could not, for all alike.
+
+        Raises:
+            AutogradError: what the first one met, unless it was the disk that failed.
+        """
         failure: Exception | None = None
         if self.leads:
             try:
                 action()
             except (OSError, AutogradError) as error:
                 failure = error
-        return self.common(failure, "writing a file")
+        failure = self.common(failure, "writing a file")
+        if isinstance(failure, AutogradError):
+            raise failure
+        return failure
 
     # ---------------------------------------------------------------- chance
 
