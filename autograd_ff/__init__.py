@@ -56,6 +56,6 @@ if _TYPE_CHECKING:
 
 def __getattr__(name: str) -> object:
     """What trains is imported when it is first asked for: an import of the engine is quicker without."""
-    if name in ("hub", "keras", "text", "training"):
+    if name in ("distributed", "hub", "keras", "text", "training"):
         return _import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

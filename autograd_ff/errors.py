@@ -14,6 +14,7 @@ __all__ = [
     "AutogradError",
     "CaptureError",
     "DimensionError",
+    "DistributedError",
     "DownloadError",
     "DtypeError",
     "FileFormatError",
@@ -118,3 +119,7 @@ class MissingDataError(AutogradError, FileNotFoundError):
 
 class DownloadError(AutogradError, OSError):
     """Data or weights that could not be fetched, or that are not what was expected."""
+
+
+class DistributedError(AutogradError):
+    """Processes that cannot work together: what they differ in, or a collective that does not end."""

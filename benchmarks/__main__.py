@@ -2,7 +2,8 @@
 
 Parts: steps, overhead, imports, first (time to the first gradient), mnist (whole epochs) and subnormals, which are the
 default; fit (the Keras program), scaling (by batch, width, depth), memory, threads (of single products), transformers (MiniLM,
-inference and tuning), checker (gradient checkers) and rendering (pictures of large graphs).
+inference and tuning), checker (gradient checkers), rendering (pictures of large graphs) and distributed (two processes on MPI,
+and a model of more).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 
 from . import (
     checker,
+    distributed,
     first,
     fit,
     imports,
@@ -37,7 +39,7 @@ from .cases import CASES
 from .frameworks import FRAMEWORKS
 
 DEFAULT = ["steps", "overhead", "imports", "first", "mnist", "subnormals"]
-PARTS = [*DEFAULT, "fit", "scaling", "memory", "threads", "transformers", "checker", "rendering"]
+PARTS = [*DEFAULT, "fit", "scaling", "memory", "threads", "transformers", "checker", "rendering", "distributed"]
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -58,12 +60,15 @@ def main(arguments: list[str] | None = None) -> None:
     add("--json", type=Path, metavar="FILE", help="write all the figures here")
     add("--markdown", type=Path, metavar="FILE", help="write the tables here, as Markdown")
     add("--plot", type=Path, metavar="FILE", help="draw the training steps here")
+    add("--scaling-plot", type=Path, metavar="FILE", help="draw here what the part distributed foretells")
     options = parser.parse_args(arguments)
     parts = options.parts or DEFAULT
     if unknown := sorted(set(parts) - set(PARTS)):
         parser.error(f"no part named {', '.join(unknown)}")
     if options.plot and "steps" not in parts:
         parser.error("--plot draws the training steps: name the part steps as well")
+    if options.scaling_plot and "distributed" not in parts:
+        parser.error("--scaling-plot draws the part distributed: name it as well")
     results: dict[str, Any] = machine()
     tables = [f"{results['machine']}, {results['processors']} processors, Python {results['python']}, "
               f"NumPy {results['numpy']}"]  # fmt: skip
@@ -110,6 +115,10 @@ def main(arguments: list[str] | None = None) -> None:
         done("checker", checker.measure(jobs=options.jobs, only=options.checker), checker)
     if "rendering" in parts:
         done("rendering", rendering.measure(options.limit, options.library), rendering)
+    if "distributed" in parts:
+        done("distributed", distributed.measure(), distributed)
+        if options.scaling_plot and "model" in results["distributed"]:
+            distributed.save_plot(results["distributed"], options.scaling_plot)
 
 
 def machine() -> dict[str, Any]:

@@ -170,6 +170,12 @@ def batch_statistics(x):
     )
 
 
+def sync_batch_statistics(x, group, unbiased):
+    variance = statistics.variance if unbiased else statistics.pvariance
+    kept = [variance(list(x[:, channel].flat)) for channel in range(x.shape[1])]
+    return *batch_statistics(x), np.array(kept), np.asarray(x.size / x.shape[1])
+
+
 # attention
 
 
@@ -331,6 +337,12 @@ REFERENCES = {
     "argmedian": argmedian,
     "batch_norm": batch_norm,
     "batch_statistics": batch_statistics,
+    "share_of_batch": lambda count, group: np.ones(()),
+    "sum_over_ranks": lambda x, group: x,
+    "sync_batch_norm": lambda x, weight, bias, mean, var, count, eps, group: batch_norm(
+        x, weight, bias, mean, var, eps
+    ),
+    "sync_batch_statistics": sync_batch_statistics,
     "bernoulli": lambda p, generator: among(0.0, 1.0),
     "binary_cross_entropy": each(binary_cross_entropy),
     "binary_cross_entropy_with_logits": each(lambda x, target: binary_cross_entropy(sigmoid(x), target)),

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import autograd_ff
+import autograd_ff.distributed
 import autograd_ff.finetuning
 import autograd_ff.hub
 import autograd_ff.keras
@@ -34,6 +35,7 @@ ROWS = [
     ("nn", "optim", "data", "serialization"),
     ("func",),
     ("compiler",),
+    ("distributed",),
     ("text",),
     ("hub",),
     ("finetuning",),
@@ -54,7 +56,7 @@ UPWARD = {
 
 HEAVY = {
     "scipy", "graphviz", "pygraphviz", "matplotlib", "safetensors", "tqdm", "hypothesis", "pytest", "torch", "jax", "numba",
-    "threadpoolctl", "tensorboardX", "pandas", "IPython", "tokenizers", "transformers",
+    "threadpoolctl", "tensorboardX", "pandas", "IPython", "tokenizers", "transformers", "mpi4py",
 }  # fmt: skip
 MAY_DRAW = {"cli", "training", "keras", "testing"}  # import visualize, inside functions
 AS_USERS = {"examples"}  # programs as users write them: they import what they like
@@ -230,7 +232,7 @@ FACES = [
     autograd_ff.nn.utils, autograd_ff.optim, autograd_ff.optim.lr_scheduler, autograd_ff.data, autograd_ff.datasets,
     autograd_ff.transforms, autograd_ff.testing, autograd_ff.nn.regularizers, visualize,
     autograd_ff.training, autograd_ff.training.callbacks, autograd_ff.training.metrics, autograd_ff.hub, autograd_ff.text,
-    autograd_ff.finetuning,
+    autograd_ff.finetuning, autograd_ff.distributed,
     autograd_ff.keras, *(getattr(autograd_ff.keras, name) for name in autograd_ff.keras.__all__ if name.islower()),
 ]  # fmt: skip
 

@@ -28,6 +28,7 @@ from autograd_ff.training.callbacks import (
     ReduceLROnPlateau,
     TerminateOnNaN,
 )
+from autograd_ff.training.sharing import Sharing
 from autograd_ff.training.trainer import Trainer
 
 
@@ -124,6 +125,7 @@ class Stub:
         self.metrics, self.has_validation = [], True
         self.learning_rate, self.stop_reason = lr, None
         self.epoch, self.epochs, self.verbose = 0, epochs, 0
+        self.sharing = Sharing(self)
 
     def stop(self, reason):
         self.stop_reason = reason

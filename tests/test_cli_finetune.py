@@ -5,6 +5,7 @@ import signal
 
 import numpy as np
 import pytest
+from mpi_jobs import passes
 
 import autograd_ff as af
 from autograd_ff import cli, finetuning, hub
@@ -76,6 +77,18 @@ def test_what_a_run_leaves(place, capsys):
     assert cli.main(["finetune", "--output", str(folder), "--resume"]) == 0
     again, first = json.loads((folder / "report.json").read_text()), json.loads(before)
     assert {**again, "seconds": 0, "peak_megabytes": 0} == {**first, "seconds": 0, "peak_megabytes": 0}
+
+
+def test_several_processes_train_one_model(place):
+    program = "import sys; from autograd_ff.cli import main; sys.exit(main(sys.argv[1:]))"
+    options = ["--data", "own.csv", "--model", "tiny", "--epochs", 20, "--lr", 0.02, "--batch-size", 8]
+    printed = passes(2, program, "finetune", *options, folder=place)
+    assert printed.count("epoch 20/20") == 1
+    report = json.loads((place / "runs" / "own" / "report.json").read_text())
+    assert report["accuracy"] > max(report["majority"], 0.7)
+    # One process alone takes up what two have left.
+    assert cli.main(["finetune", "--output", "runs/own", "--resume"]) == 0
+    assert json.loads((place / "runs" / "own" / "report.json").read_text())["accuracy"] == report["accuracy"]
 
 
 def test_the_pictures(place):

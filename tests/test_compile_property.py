@@ -160,7 +160,7 @@ def losses(draw):
         lambda o, y: F.smooth_l1_loss(o, F.one_hot(y, CLASSES).to(o.dtype), reduction=reduction),
         lambda o, y: F.kl_div(F.log_softmax(o, dim=1), F.softmax(o.detach() + 1, dim=1), reduction="batchmean"),
         lambda o, y: F.cross_entropy(o, F.softmax(o.detach() * 2, dim=1), reduction=reduction),
-        lambda o, y: o.pow(3).mean() + o.exp().sum(1).log().mean(),
+        lambda o, y: o.tanh().pow(3).mean() + o.tanh().exp().sum(1).log().mean(),  # bounded: no step runs away
     ]
     note(f"loss {kind}, {reduction}")
     return lambda o, y: functions[kind](o, y).mean() if reduction == "none" else functions[kind](o, y)
@@ -216,7 +216,7 @@ SCHEDULERS = [
     lambda o: schedules.ExponentialLR(o, 0.9),
     lambda o: schedules.CosineAnnealingLR(o, 5),
     lambda o: schedules.CosineAnnealingWarmRestarts(o, 3),
-    lambda o: schedules.OneCycleLR(o, 0.1, 20),
+    lambda o: schedules.OneCycleLR(o, 0.1, 20, cycle_momentum=bool({"momentum", "betas"} & o.defaults.keys())),
     lambda o: schedules.LambdaLR(o, lambda epoch: 1 / (1 + epoch)),
     lambda o: schedules.SequentialLR(o, [schedules.LinearLR(o, total_iters=2), schedules.ExponentialLR(o, 0.9)], [2]),
 ]

@@ -16,7 +16,7 @@ from autograd_ff import finetuning, hub, nn
 from autograd_ff.errors import DtypeError, GraphError, InplaceError, ModuleError, ShapeError, StateDictError
 from autograd_ff.finetuning import checkpoint
 from autograd_ff.hub.layers import Conv1D
-from autograd_ff.kernels.stored_linear import narrowed, widened
+from autograd_ff.kernels.half_precision import narrowed, widened
 
 BERT = hub.BertConfig(
     vocab_size=20, hidden_size=8, num_hidden_layers=3, num_attention_heads=2, intermediate_size=16, max_position_embeddings=10,

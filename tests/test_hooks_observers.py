@@ -8,6 +8,8 @@ import weakref
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import autograd_ff as af
 from autograd_ff import engine
@@ -137,6 +139,44 @@ def test_an_optimizer_inside_the_backward_pass():
         (w * w).sum().backward()
     assert w.grad is None
     assert w.item() == pytest.approx(0.8**3)
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 7), min_size=1, max_size=3), min_size=1, max_size=8),
+    st.sets(st.integers(0, 7)),
+    st.integers(1, 2),
+)
+def test_post_accumulate_hooks_run_as_soon_as_the_gradient_is_whole(uses, hooked, roots):
+    """Whatever leaves come in where: neither before the last op that gives to the leaf, nor after the next."""
+    weights = [leaf(1.0 + 0.25 * number) for number in range(8)]
+    for number in hooked:
+        weights[number].register_post_accumulate_grad_hook(lambda p, number=number: log.append(("leaf", number)))
+    log, outputs, x = [], [], leaf(0.5)
+    for place, layer in enumerate(uses):
+        x = x * 1.0  # walked after what is made of it
+        x.register_hook(lambda gradient, place=place: log.append(("layer", place)))
+        for number in layer:
+            x = x * weights[number]
+        outputs.append(x)
+    af.autograd.backward(outputs[-roots:], [af.tensor(1.0, dtype=af.float64)] * len(outputs[-roots:]))
+    for number in hooked:
+        layers = [place for place, layer in enumerate(uses) if number in layer]
+        assert log.count(("leaf", number)) == bool(layers)
+        if layers:
+            after = log[log.index(("leaf", number)) + 1 :]
+            assert [place for kind, place in after if kind == "layer"] == list(range(layers[0], -1, -1))
+    expected = sum(
+        0.5 * np.prod([1.0 + 0.25 * number for layer in uses[: len(uses) - back] for number in layer])
+        for back in range(len(outputs[-roots:]))
+    )
+    assert float(sum(outputs[-roots:]).detach()) == pytest.approx(expected)
+    for number, weight in enumerate(weights):
+        counts = [
+            sum(layer.count(number) for layer in uses[: len(uses) - back]) for back in range(len(outputs[-roots:]))
+        ]
+        values = [float(one.detach()) for one in outputs[-roots:]][::-1]
+        gradient = sum(count * value for count, value in zip(counts, values, strict=True)) / (1.0 + 0.25 * number)
+        assert (0.0 if weight.grad is None else float(weight.grad)) == pytest.approx(gradient)
 
 
 def test_post_accumulate_hooks_are_for_leaves_and_hooks_for_tracked_tensors():

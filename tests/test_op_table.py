@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from op_references import REFERENCES, Satisfies, needs_reference
 
-import autograd_ff  # noqa: F401  (fills the table)
+import autograd_ff
+import autograd_ff.distributed  # noqa: F401  (fills the table)
 from autograd_ff.engine import OPS
 from autograd_ff.engine.register import CallableOp
 from autograd_ff.errors import AutogradError

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 
+from ..distributed import abort, init_process_group, is_initialized
+from ..distributed.group import joined, launched
 from ..errors import AutogradError
 from . import check, fetch, finetune, sample, train
 
@@ -28,12 +32,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     fetch.add_command(commands)
     options = parser.parse_args(arguments)
     try:
-        code: int = options.run(options)
+        if launched() and not is_initialized():
+            init_process_group()
+        with first_process_alone_speaks():
+            if joined().size > 1 and options.command in ("train", "finetune"):
+                print(f"processes  {joined().size}, each with its part of every batch")
+            code: int = options.run(options)
     except (AutogradError, OSError) as error:
         # The line of code that an error names is the user's; there is none here but what started this program.
         print("error:", re.sub(r"\n  at [^\n]*", "", str(error)), file=sys.stderr)
+        abort(1)  # the other processes of a job would wait for this one
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
     return code
+
+
+@contextmanager
+def first_process_alone_speaks() -> Iterator[None]:
+    """Of several processes that run the same command, the others print nothing; errors go to standard error all the same."""
+    if not joined().rank:
+        yield
+        return
+    with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
+        yield

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..distributed.group import joined
 from ..errors import AutogradError
 from ..finetuning import load_adapters, parameter_table
 from ..functions import Tensor
@@ -137,7 +138,7 @@ def run(options: argparse.Namespace) -> int:
             raise
         print(f"interrupted after {position(session)}; go on with: {go_on_with('', folder, 'finetune')}")
         return 130
-    return finish(session, folder)
+    return 0 if joined().rank else finish(session, folder)  # the first process alone leaves files
 
 
 def position(session: TextClassification) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data import DataLoader
+from ..distributed.group import joined
 from ..functions import Tensor
 from ..serialization import save
 from ..training import Classification, ProgressBar, Settings
@@ -98,7 +99,7 @@ def run(options: argparse.Namespace) -> int:
             raise
         print(f"interrupted after {position(session)}; go on with: {go_on_with(settings.dataset, folder)}")
         return 130
-    return finish(session, folder)
+    return 0 if joined().rank else finish(session, folder)  # the first process alone leaves files
 
 
 def resume(folder: Path, given: dict[str, Any]) -> tuple[Classification, Mapping[str, Any]]:

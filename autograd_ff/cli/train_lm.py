@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..distributed.group import joined
 from ..errors import AutogradError
 from ..functions import Tensor
 from ..training import ProgressBar
@@ -160,7 +161,7 @@ def run(options: argparse.Namespace) -> int:
             f"interrupted after {session.step} of {session.settings.total} steps; go on with: {go_on_with('lm', folder)}"
         )
         return 130
-    return finish(session, folder, samples)
+    return 0 if joined().rank else finish(session, folder, samples)  # the first process alone leaves files
 
 
 def begin(settings: LanguageSettings) -> LanguageModelling:

@@ -173,7 +173,9 @@ class _Writer:
     def operand(self, thing: Any) -> str:
         if isinstance(thing, Value):
             return self.array(thing)
-        if isinstance(thing, _SIMPLE) and not (isinstance(thing, float) and not np.isfinite(thing)):
+        # A number of NumPy's may be a float too, and is not written like one.
+        simple = isinstance(thing, _SIMPLE) and not isinstance(thing, np.generic)
+        if simple and not (isinstance(thing, float) and not np.isfinite(thing)):
             return repr(thing)
         if isinstance(thing, slice):
             return f"{self.of_function(slice)}({thing.start!r}, {thing.stop!r}, {thing.step!r})"

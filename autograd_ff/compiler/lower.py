@@ -159,7 +159,10 @@ def _shows(output: Value, inputs: tuple[Any, ...]) -> bool:
 
 
 def _is_pure(event: Applied) -> bool:
-    return not any(isinstance(one, np.random.Generator) for one in event.params.values())
+    """Whether an op does nothing beside its result: it draws no random numbers and waits for no other process."""
+    return not any(
+        isinstance(one, np.random.Generator) or getattr(one, "communicates", False) for one in event.params.values()
+    )
 
 
 def _instruction(event: Applied, form: str, function: Callable[..., Any], **details: Any) -> Instruction:

@@ -167,6 +167,7 @@ def drop_dead(instructions: list[Instruction], wanted: list[Value]) -> list[Inst
     for one in reversed(instructions):
         written = {value.memory for value in (*one.made, *one.writes)}
         acts = one.form == "action" or (not one.pure and not one.writes)  # random draws move their generator on
+        acts = acts or any(getattr(param, "communicates", False) for param in one.params.values())  # others wait for it
         if acts or any(memory in alive or memory.kind in _STAYING for memory in written):
             alive.update(value.memory for value in one.reads)
             alive.update(written)

@@ -10,7 +10,7 @@ add in place. A leaf's ``.grad`` is contiguous, writable and memory of its own.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -29,7 +29,7 @@ from .site import at, here
 from .state import LOCAL, Scope, constant, enable_grad, no_grad, touch
 from .tensor import TensorCore, wrap
 
-__all__ = ["run_backward"]
+__all__ = ["run_backward", "when_backward_ends"]
 
 _by_number = attrgetter("number")
 _ndarray = np.ndarray
@@ -60,45 +60,81 @@ def run_backward(
     for root, seed in zip(roots, seeds, strict=True):
         # A copy: the seed may be some leaf's .grad, which this very pass adds to.
         walk.add(root, seed if on_tensors else np.array(seed.array))
-    for node in order:
-        gradient = walk.pending.pop(node, None)
-        if gradient is None:
-            continue
-        if node.hooks is not None and not isinstance(gradient, list):
-            gradient = _call_hooks(node, gradient, on_tensors, into.get(node))
-        if targets is None:
-            if isinstance(node, Leaf):
-                _accumulate(node, node.tensor(), gradient, create_graph)
-        elif node in targets:
-            if node in into:
-                _accumulate(node, into[node], gradient, create_graph)
-            found[node] = gradient if on_tensors else wrap(gradient)
-        if node.parents:
-            walk.through(node, gradient)
+    state = LOCAL.state
+    outer, state.ending = state.ending, []
+    try:
+        for node in order:
+            gradient = walk.pending.pop(node, None)
+            if gradient is None:
+                continue
+            if node.hooks is not None and not isinstance(gradient, list):
+                gradient = _call_hooks(node, gradient, on_tensors, into.get(node))
+            if targets is None:
+                if isinstance(node, Leaf):
+                    _accumulate(node, node.tensor(), gradient, create_graph)
+            elif node in targets:
+                if node in into:
+                    _accumulate(node, into[node], gradient, create_graph)
+                found[node] = gradient if on_tensors else wrap(gradient)
+            if node.parents:
+                walk.through(node, gradient)
+        for action in state.ending:
+            action()
+    finally:
+        state.ending = outer
     return found
+
+
+def when_backward_ends(action: Callable[[], None]) -> bool:
+    """Have something done when the backward pass that runs now is over, if it comes to its end; from within a hook.
+
+    Returns:
+        Whether it is new: an action that was named before in this pass is done once.
+    """
+    ending = LOCAL.state.ending
+    if ending is None:
+        raise GraphError(f"no backward pass is running that could end.{here()}")
+    if action in ending:
+        return False
+    ending.append(action)
+    return True
 
 
 def _order(roots: Sequence[Node], wanted: Sequence[Node] | None) -> tuple[list[Node], set[Node] | None]:
     """The nodes to walk, youngest first, and, where only some are wanted, those that lead to one of them.
 
-    A parent is always older than its children, so sorting by number is a topological order.
+    A parent is always older than its children, so sorting by number is a topological order. A leaf with hooks comes
+    as soon as the last of its children has been walked, and not with those of its age: what waits for its gradient can
+    begin while the pass goes on.
     """
     oldest = 0 if wanted is None else min((node.number for node in wanted), default=0)  # nothing older leads to one
     seen: set[Node] = set(roots)
-    stack = list(seen)
+    oldest_child: dict[Node, int] = {}  # of each leaf with hooks
+    stack = list(dict.fromkeys(roots))  # in the same order each time
     while stack:
-        for parent in stack.pop().parents:
-            if parent is not None and parent not in seen and parent.number >= oldest:
+        node = stack.pop()
+        number = node.number
+        for parent in node.parents:
+            if parent is None or parent in seen or parent.number < oldest:
+                continue
+            if parent.hooks is None or parent.__class__ is not Leaf:
                 seen.add(parent)
                 stack.append(parent)
+            elif number < oldest_child.get(parent, number + 1):
+                oldest_child[parent] = number
+    order = sorted(seen, key=_by_number, reverse=True)
+    if oldest_child:
+        leaves: dict[int, list[Node]] = {}
+        for leaf, number in oldest_child.items():
+            leaves.setdefault(number, []).append(leaf)
+        order = [one for node in order for one in (node, *leaves.get(node.number, ()))]
     if wanted is None:
-        return sorted(seen, key=_by_number, reverse=True), None
-    order = sorted(seen, key=_by_number)
+        return order, None
     on_path = set(wanted)
-    for node in order:
+    for node in reversed(order):
         if node not in on_path and any(parent in on_path for parent in node.parents):
             on_path.add(node)
-    return [node for node in reversed(order) if node in on_path], on_path
+    return [node for node in order if node in on_path], on_path
 
 
 class _Walk:

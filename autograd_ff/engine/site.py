@@ -22,6 +22,7 @@ _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 # Code in these places is never the user's: this package, and the libraries whose Python code calls Tensors back.
 _LIBRARIES = (
     "<frozen ",  # runpy and the import system
+    "<compiled step>",
     copy.__file__,
     _PACKAGE + os.sep,
     os.path.join(os.path.dirname(_PACKAGE), "visualize") + os.sep,

@@ -111,12 +111,13 @@ class Observer:
 
 
 class ThreadState:
-    __slots__ = ("grad_enabled", "observers", "scope")
+    __slots__ = ("ending", "grad_enabled", "observers", "scope")
 
     def __init__(self) -> None:
         self.grad_enabled = True
         self.scope: Scope | None = None
         self.observers: tuple[Observer, ...] | None = None  # None, not empty: one identity test tells
+        self.ending: list[Callable[[], None]] | None = None  # what is done when the backward pass that runs is over
 
 
 class _Local(threading.local):

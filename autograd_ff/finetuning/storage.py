@@ -15,7 +15,8 @@ from ..engine import apply, here, restructured, wrap
 from ..errors import DtypeError, ModuleError
 from ..functions.tensor import Tensor
 from ..hub.layers import Conv1D
-from ..kernels.stored_linear import STORAGES, narrowed, stored_linear, widen, widened
+from ..kernels.half_precision import STORAGES, narrowed, widened
+from ..kernels.stored_linear import stored_linear, widen
 from ..nn import Embedding, Linear, Module, Parameter
 from ..nn import functional as F
 from .patterns import matching, require_module

@@ -56,6 +56,8 @@ class BackupAndRestore(callbacks.Callback):
     True
     """
 
+    leader_only = True
+
     def __init__(self, backup_dir: str | os.PathLike[str], **options: Any) -> None:
         self.path = os.path.join(backup_dir, "backup.safetensors")
 

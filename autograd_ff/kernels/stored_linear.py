@@ -10,26 +10,7 @@ import numpy as np
 
 from ..engine import NONDIFFERENTIABLE, Call, Draw, kernel, primitive
 from . import linear as affine
-
-STORAGES = ("float16", "bfloat16")
-
-
-def widened(bits, storage, dtype=np.float32):
-    """The numbers that 16 bits stand for, exactly."""
-    if storage == "float16":
-        return bits.view(np.float16).astype(dtype)
-    # bfloat16 is the upper half of a float32.
-    return np.left_shift(bits, 16, dtype=np.uint32).view(np.float32).astype(dtype, copy=False)
-
-
-def narrowed(array, storage):
-    """The bits of the nearest numbers in half precision; of two equally near, the even one."""
-    if storage == "float16":
-        return array.astype(np.float16).view(np.uint16)
-    bits = np.ascontiguousarray(array, np.float32).view(np.uint32)
-    rounded = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16
-    # The carry would make an infinity of a NaN, and of some NaNs a number.
-    return np.where(np.isnan(array), bits >> 16 | 0x40, rounded).astype(np.uint16)
+from .half_precision import STORAGES, narrowed, widened
 
 
 def draw_bits(draw: Draw) -> Call:

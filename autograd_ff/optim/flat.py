@@ -13,7 +13,7 @@ again, so a whole model that was loaded anew is one flat array as before.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -48,7 +48,7 @@ class FlatBuffer:
     """
 
     __slots__ = (
-        "_windows", "array", "bounds", "counts", "dtype", "moments", "params", "pattern", "placed", "scratch",
+        "_windows", "array", "bounds", "counts", "cuts", "dtype", "home", "moments", "params", "pattern", "placed", "scratch",
     )  # fmt: skip
 
     def __init__(self, params: Sequence[Any], dtype: np.dtype[Any]) -> None:
@@ -59,6 +59,8 @@ class FlatBuffer:
             self.bounds.append(self.bounds[-1] + param.array.size)
         total = self.bounds[-1]
         self.array = np.empty(total, dtype)
+        # What is updated here, with moments as long, and where each parameter begins in it: all. A buffer may keep a part.
+        self.home, self.cuts = self.array, self.bounds
         self.scratch = np.empty((2, min(total, CHUNK_BYTES // dtype.itemsize)), dtype)
         self.moments: dict[str, np.ndarray] = {}
         self.counts = [0] * len(params)  # of steps; written by `count` and `set_state` alone
@@ -80,7 +82,7 @@ class FlatBuffer:
         """Have a flat array for each of these moments, zeros at first."""
         for name in names:
             if name not in self.moments:
-                self.moments[name] = np.zeros_like(self.array)
+                self.moments[name] = np.zeros_like(self.home)
                 self._windows.clear()
 
     def window(self, first: int, last: int) -> dict[str, np.ndarray]:
@@ -89,8 +91,8 @@ class FlatBuffer:
         if window is None:
             if len(self._windows) >= _WINDOWS:
                 self._windows.clear()
-            span = slice(self.bounds[first], self.bounds[last])
-            window = {"param": self.array[span], "scratch": self.scratch}
+            span = slice(self.cuts[first], self.cuts[last])
+            window = {"param": self.home[span], "scratch": self.scratch}
             window |= {name: flat[span] for name, flat in self.moments.items()}
             self._windows[first, last] = window
         return window
@@ -169,9 +171,10 @@ class FlatBuffer:
 class Layout:
     """Where the parameters of one group lie."""
 
-    __slots__ = ("buffers", "homes", "params", "placed")
+    __slots__ = ("buffers", "homes", "make", "params", "placed")
 
-    def __init__(self) -> None:
+    def __init__(self, make: Callable[[Sequence[Any], np.dtype[Any]], FlatBuffer] = FlatBuffer) -> None:
+        self.make = make
         self.params: list[Any] = []
         self.placed: list[np.ndarray] = []
         # The buffer and the position in it; None for what is not floating, which cannot have a gradient.
@@ -228,7 +231,7 @@ class Layout:
                 if state.count:
                     kept[id(gone)] = (gone, state)
         for dtype, members in moving.items():
-            buffer = FlatBuffer([param for _, param, _ in members], dtype)
+            buffer = self.make([param for _, param, _ in members], dtype)
             self.buffers.append(buffer)
             for position, (at, _, state) in enumerate(members):
                 homes[at] = (buffer, position)

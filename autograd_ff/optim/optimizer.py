@@ -228,6 +228,21 @@ class Optimizer:
                 options["betas"] = tuple(options["betas"])  # a list after JSON
             group.update(options)
 
+    def snapshot(self) -> Callable[[], None]:
+        """What puts state and options back as they are now, when it is called, in this process.
+
+        >>> import autograd_ff as af
+        >>> w = af.ones(1, requires_grad=True)
+        >>> optimizer = af.optim.SGD([w], lr=0.1)
+        >>> put_back = optimizer.snapshot()
+        >>> optimizer.param_groups[0]["lr"] = 0.5
+        >>> put_back()
+        >>> optimizer.param_groups[0]["lr"]
+        0.1
+        """
+        state = self.state_dict()
+        return lambda: self.load_state_dict(state)
+
     def _load_state(self, states: dict[int, Any]) -> None:
         self.state = defaultdict(dict)
         for param in self._parameters():
@@ -315,6 +330,7 @@ class FlatOptimizer(Optimizer):
     # the moments are looked through.
     flushes_subnormals = True
     _flush_interval = 64
+    _make_buffer: Callable[..., FlatBuffer] = FlatBuffer
 
     def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
         self.steps_taken = 0
@@ -344,7 +360,7 @@ class FlatOptimizer(Optimizer):
         while len(layouts) > len(groups):
             layouts.pop().settle([], self._kept)
         while len(layouts) < len(groups):
-            layouts.append(Layout())
+            layouts.append(Layout(self._make_buffer))
         # First those that lose parameters: another group may have received them.
         for layout, group in zip(layouts, groups, strict=True):
             present = {id(param) for param in group["params"]}

@@ -479,7 +479,9 @@ def _is_absent(op: Op, key: str, value: Any) -> bool:
 def _value(value: Any) -> str:
     if isinstance(value, np.ndarray):
         numbers = np.array2string(value, separator=", ", threshold=100, max_line_width=10**6).replace("\n", "")
-        return f"array({' '.join(numbers.split())})"
+        # NumPy makes int64 of whole numbers, which is another argument than bits in uint16.
+        dtype = "" if value.dtype.kind in "fcb" or value.dtype == np.int64 else f", dtype={value.dtype.name!r}"
+        return f"array({' '.join(numbers.split())}{dtype})"
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, (tuple, list)):

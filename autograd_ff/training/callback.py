@@ -27,6 +27,8 @@ class Callback:
         model: its module.
         params: what was asked for, as in Keras: ``epochs``, ``steps``, ``verbose``.
         order: callbacks are called in ascending order, those of the same order as they were given.
+        leader_only: where several processes train, call it in the first one alone: what prints, plots or writes files,
+            and neither steers nor communicates.
 
     >>> import autograd_ff as af
     >>> from autograd_ff.training import Callback, Trainer
@@ -42,6 +44,7 @@ class Callback:
 
     trainer: Trainer
     order: int = 0
+    leader_only: bool = False
 
     @property
     def model(self) -> Any:
@@ -87,7 +90,8 @@ class Callbacks:
                     + ("\n  Make one of the class: give it parentheses." if isinstance(one, type) else "")
                 )
             one.trainer = trainer
-        self._callbacks = sorted(given, key=lambda one: one.order)
+        called = [one for one in given if trainer.sharing.leads or not one.leader_only]
+        self._callbacks = sorted(called, key=lambda one: one.order)
         self._hooks: dict[str, list[Any]] = {}
 
     def __iter__(self) -> Iterator[Callback]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..compiler import CompiledStep
 from ..compiler import compile as compile_step
+from ..distributed.collectives import gathered
 from ..engine import TensorCore, get_default_dtype, here, warn, wrap
 from ..errors import AutogradError, CaptureError, DtypeError, NonFiniteError, StateDictError
 from ..functions.random import default_generator
@@ -19,6 +20,7 @@ from ..serialization import check_writable
 from .batches import Batch, Batches
 from .callback import Callback, Callbacks
 from .callbacks.surroundings import announce
+from .holdings import optimizers_of
 from .interrupt import Interruption
 from .passes import Passes
 from .running import RunningLogs, RunningMeans, logs_of
@@ -32,7 +34,7 @@ __all__ = ["INTERRUPTED", "WHOLE", "Fitting", "NotFinite", "Part"]
 # Attributes of a trainer that no step depends on, or that it is told of otherwise.
 OF_THE_LOOP = {
     "_fitting", "_proportions", "batch", "batches", "called", "epoch", "epochs", "has_validation", "history", "metrics", "part",
-    "stop_reason", "verbose",
+    "sharing", "stop_reason", "verbose",
 }  # fmt: skip
 LONG = 3.0  # seconds; what takes longer is told of
 CHANGES = 16  # of the others, after which compiling anew each time is no gain
@@ -79,7 +81,8 @@ class Fitting:
         self.training = training
         self.validation = validation
         self.callbacks = callbacks
-        self.passes = Passes(training, steps_per_epoch)
+        self.sharing = trainer.sharing
+        self.passes = Passes(training, self.sharing, steps_per_epoch)
         self.class_weight = class_weight
         self.accumulate = accumulate
         self.validation_steps = validation_steps
@@ -102,8 +105,8 @@ class Fitting:
 
     def run(self, checks: bool | Collection[str]) -> None:
         trainer = self.trainer
-        if self.checkpoint is not None:
-            check_writable(self.checkpoint)
+        if self.checkpoint is not None and (failure := self.sharing.attempt(lambda: check_writable(self.checkpoint))):
+            raise failure
         modes = [(module, module.training) for module in trainer.model.modules()]
         with ExitStack() as closing, Interruption() as interruption:
             closing.callback(put_modes, modes)
@@ -139,7 +142,10 @@ class Fitting:
 
         batch = self.passes.first()
         if batch is not None:
-            announce(examine(self.trainer, *self._weighted(batch), checks))
+            self.sharing.synchronize(False)
+            # By all processes, whose layers may communicate; the first one speaks.
+            with self.sharing.alike():
+                announce(examine(self.trainer, *self._weighted(batch), checks))
 
     def _epoch(self, interruption: Interruption) -> None:
         trainer = self.trainer
@@ -151,15 +157,22 @@ class Fitting:
         self._buffers = KeptBuffers(trainer.model)
         batches = map(self._weighted, self.passes.epoch(trainer.epoch, done))
         while group := tuple(islice(batches, self.accumulate)):
-            self._group(group)
-            if interruption.requested:
-                trainer.stop_reason = "interrupted"
-                return
-            if trainer.stop_reason is not None:
+            if self._group(group, interruption):
+                self._look(interruption)
+                if trainer.stop_reason == "interrupted":
+                    return
                 break
         self._end_epoch()
+        self._look(interruption)
+
+    def _look(self, interruption: Interruption) -> None:
+        """Whether the training is to stop, for all processes alike."""
+        trainer = self.trainer
         if interruption.requested:
             trainer.stop_reason = "interrupted"
+        if not self.sharing.alone:
+            reasons = gathered(trainer.stop_reason, self.sharing.group, "whether to stop")
+            trainer.stop_reason = "interrupted" if "interrupted" in reasons else next(filter(None, reasons), None)
 
     def _reset(self) -> None:
         self.means = RunningMeans()
@@ -168,6 +181,7 @@ class Fitting:
 
     def _end_epoch(self) -> None:
         trainer = self.trainer
+        self.sharing.buffers()
         logs = self.logs()
         if self.validation is not None and (trainer.epoch + 1) % self.validation_freq == 0:
             found = trainer._evaluate(self.validation, self.validation_steps, self.callbacks)
@@ -177,24 +191,26 @@ class Fitting:
         trainer.history.append(number, logs)
         self.callbacks.call("on_epoch_end", number, logs)
         if self.checkpoint is not None:
-            try:
-                trainer.save(self.checkpoint)
-            except OSError as error:  # a full disk, say; the file before is still there
-                warn(f"the checkpoint {self.checkpoint} could not be written: {error}. The training goes on.")
+            failure = self._write(self.checkpoint)
+            if failure and self.sharing.leads:  # a full disk, say; the file before is still there
+                warn(f"the checkpoint {self.checkpoint} could not be written: {failure}. The training goes on.")
 
     def logs(self) -> dict[str, float]:
         """The means over the epoch so far."""
         return logs_of(self.means, self.trainer.metrics)
 
+    def _write(self, path: Any) -> Exception | None:
+        """Write a checkpoint; why it could not be. No process goes on, or ends, before it is written."""
+        self.sharing.consolidate(optimizers_of(self.trainer))
+        return self.sharing.attempt(lambda: self.trainer.save(path))
+
     def _interruption(self) -> KeyboardInterrupt:
         trainer = self.trainer
         path = INTERRUPTED if self.checkpoint is None else self.checkpoint
-        try:
-            trainer.save(path)
-        except OSError as error:
+        if failure := self._write(path):
             return KeyboardInterrupt(
                 f"the training stopped after epoch {trainer.epoch} and {trainer.batch} batches; its state could not be "
-                f"written to {path}: {error}.\n  trainer.save(path) writes it elsewhere."
+                f"written to {path}: {failure}.\n  trainer.save(path) writes it elsewhere."
             )
         return KeyboardInterrupt(
             f"the training stopped in epoch {trainer.epoch + 1}, after {trainer.batch} batches; its state is in {path}.\n"
@@ -220,18 +236,20 @@ class Fitting:
             counts *= batch.weights.array
         return batch._replace(weights=wrap(counts))
 
-    def _group(self, group: tuple[Batch, ...]) -> None:
-        """One step, on one batch or on several together."""
-        trainer, callbacks = self.trainer, self.callbacks
-        samples = sum(batch.size for batch in group)
+    def _group(self, group: tuple[Batch, ...], interruption: Interruption) -> bool:
+        """One step, on one batch or on several together; whether it is to be the last, for all processes alike."""
+        trainer, callbacks, sharing = self.trainer, self.callbacks, self.sharing
         self._buffers.keep()
         random = default_generator().numpy.bit_generator.state
-        for place, batch in enumerate(group):
+        stopping = False
+        for place, whole in enumerate(group):
             number = trainer.batch
             callbacks.call("on_train_batch_begin", number, {})
-            share = wrap(np.asarray(batch.size / samples, get_default_dtype())) if len(group) > 1 else None
+            batch, counted = sharing.part(whole)
+            share = sharing.share(batch, counted, group)
             first, last = place == 0, place == len(group) - 1
             trainer.part = Part(first, last, share)  # for callbacks: a replayed step does not set it
+            sharing.synchronize(last)
             try:
                 # What is not finite is found below, and told with the operation that made it so.
                 with np.errstate(all="ignore") if trainer.check_finite else nullcontext():
@@ -240,11 +258,15 @@ class Fitting:
                     else:
                         result = self._replayed(first, last, (*batch, share), batch.size)
             except NotFinite as error:
-                raise self._not_finite(batch, str(error), random) from None
-            self.means.add(trainer.measured(result, batch, trainer.metrics), batch.size)
+                raise self._not_finite(whole, str(error), random) from None
+            wished = interruption.requested or trainer.stop_reason is not None
+            result, stopping = sharing.together(result, batch, counted, whole, wished)
+            self.means.add(trainer.measured(result, whole, trainer.metrics), whole.size)
             self._completed = result = None  # frees what they hold before the next step
             trainer.batch += 1
             callbacks.call("on_train_batch_end", number, RunningLogs(self.logs))
+        # What this process alone has come to wish since, the others hear of after the next step.
+        return stopping if not sharing.alone else interruption.requested or trainer.stop_reason is not None
 
     def _step(self, first: bool, last: bool, inputs: Any, targets: Any, weights: Any, share: Any) -> Any:
         """The trainer's step; what nobody looks at is not returned."""
@@ -260,10 +282,15 @@ class Fitting:
 
     def _check_use(self) -> None:
         """What a train_step of the user's own must make use of, where `fit` was asked for what depends on it."""
-        needs = {"accumulate": self.accumulate > 1, "clip": self.trainer.clip is not None}
-        missing = {"backward", "update"} - self.trainer.called
-        asked = [name for name, wanted in needs.items() if wanted]
-        if asked and missing:
+        both = {"backward", "update"}
+        needs = [
+            ("accumulate", self.accumulate > 1, both),
+            ("clip", self.trainer.clip is not None, both),
+            ("training by several processes", not self.sharing.alone, {"backward"}),
+        ]
+        asked = [name for name, wanted, _ in needs if wanted]
+        missing = {call for _, wanted, calls in needs if wanted for call in calls} - self.trainer.called
+        if missing:
             raise AutogradError(
                 f"{' and '.join(asked)} cannot work: {type(self.trainer).__name__}.train_step calls "
                 f"{' and '.join(f'self.{name}()' for name in sorted(missing))} nowhere.{here()}\n"
@@ -332,14 +359,17 @@ class Fitting:
         from .nonfinite import explain
 
         trainer = self.trainer
+        self.sharing.synchronize(False)
         self._buffers.restore()
         default_generator().numpy.bit_generator.state = random
+        with self.sharing.alike():  # layers may communicate, so all processes look at the same
+            told = explain(trainer, *batch)
         if trainer.optimizer is not None:
             trainer.optimizer.zero_grad()
         rate = "" if trainer.optimizer is None else f", with a learning rate of {trainer.learning_rate:.3g}"
         return NonFiniteError(
             f"{what} in epoch {trainer.epoch + 1}, batch {trainer.batch + 1}{rate}. Weights and optimizer are as before.\n"
-            f"{explain(trainer, *batch)}"
+            f"{told}"
         )
 
     # ---------------------------------------------------------------- its state

@@ -9,6 +9,8 @@ import time
 from types import FrameType, TracebackType
 from typing import Any
 
+from ..distributed.group import joined
+
 TOGETHER = 1.0  # seconds
 
 
@@ -28,13 +30,21 @@ class Interruption:
     def __init__(self) -> None:
         self.requested = False
         self._since = 0.0
-        self._previous: Any = None
+        self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> Interruption:
-        main = threading.current_thread() is threading.main_thread()
-        if main and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # who ignores it means to go on
-            self._previous = signal.signal(signal.SIGINT, self._handle)
+        if threading.current_thread() is threading.main_thread():
+            handlers: dict[int, Any] = {signal.SIGINT: self._handle}
+            if joined().size > 1:
+                handlers[signal.SIGTERM] = self._end
+            for number, handler in handlers.items():
+                if signal.getsignal(number) is not signal.SIG_IGN:  # who ignores it means to go on
+                    self._previous[number] = signal.signal(number, handler)
         return self
+
+    def _end(self, number: int, frame: FrameType | None) -> None:
+        """Schedulers whose time is up send this, and launchers before they kill: the state is kept if time is left."""
+        self.requested = True
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
@@ -42,14 +52,14 @@ class Interruption:
             raise KeyboardInterrupt
         if not self.requested:
             self.requested, self._since = True, now
-            # Past the buffer, in the middle of whose writing the signal may have come.
-            os.write(
-                2,
-                b"\nCtrl-C: the training stops after this step, and keeps its state; Ctrl-C again stops it at once.\n",
+            # Past the buffer, in the middle of whose writing the signal may have come; of several processes the first alone.
+            said = (
+                b"\nCtrl-C: the training stops after this step, and keeps its state; Ctrl-C again stops it at once.\n"
             )
+            os.write(2, b"" if joined().rank else said)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._previous is not None:
-            signal.signal(signal.SIGINT, self._previous)
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)

@@ -15,7 +15,7 @@ from ..nn import functional as F
 
 __all__ = [
     "BINARY", "CLASSES", "LOGS", "PAIRED", "has_classes_second", "is_binary", "kind_of", "name_of", "option_of", "takes_logits",
-    "unreduced",
+    "divisor", "unreduced",
 ]  # fmt: skip
 
 CLASSES = "classes"  # cross_entropy: class indices beside scores, or probabilities of the scores' shape
@@ -90,6 +90,33 @@ def takes_logits(loss: Any) -> bool:
 def is_binary(loss: Any) -> bool:
     """Whether a loss is of yes or no: PyTorch's by their kind, Keras's by their name."""
     return kind_of(loss) == BINARY or "binary" in name_of(loss).lower()
+
+
+def divisor(loss: Any, targets: Any, samples: int) -> float | None:
+    """What a loss divides the sum over the samples by: by that the losses of several batches are joined to one.
+
+    Args:
+        loss: one of PyTorch's or Keras's, or another, which is taken for a mean over the samples.
+        targets: of the batch.
+        samples: how many there are.
+
+    Returns:
+        The number of samples; of classes with weights or an ``ignore_index`` the weight of the targets; None of a sum,
+        which does not divide.
+
+    >>> import autograd_ff as af
+    >>> loss = nn.CrossEntropyLoss(weight=af.tensor([1.0, 3.0]))
+    >>> divisor(loss, af.tensor([0, 1, 1]), 3)
+    7.0
+    """
+    if option_of(loss, "reduction", "mean") == "sum":
+        return None
+    labels = getattr(targets, "array", None)
+    if not has_classes_second(loss) or labels is None or labels.dtype.kind not in "iu":
+        return float(samples)
+    weight = option_of(loss, "weight", None)
+    labels = labels[labels != option_of(loss, "ignore_index", -100)]
+    return float(labels.size if weight is None else weight.array[labels].sum())
 
 
 def unreduced(loss: Any) -> Callable[..., Any]:

@@ -9,6 +9,7 @@ from typing import Any
 from ..engine import here
 from ..errors import AutogradError
 from .batches import Batch, Batches
+from .sharing import Sharing
 
 __all__ = ["Passes"]
 
@@ -21,8 +22,9 @@ class Passes:
     skipped, goes on with just the batches that are left.
     """
 
-    def __init__(self, batches: Batches, steps: int | None = None) -> None:
+    def __init__(self, batches: Batches, sharing: Sharing, steps: int | None = None) -> None:
         self._batches = batches
+        self._sharing = sharing
         self._steps = steps
         self._pass: Iterator[Batch] | None = None
         self._began: list[Any] | None = None
@@ -51,13 +53,17 @@ class Passes:
                 return
 
     def _begin(self) -> None:
-        self._pass = self._batches.epoch()
+        self._pass = self._sharing.start_pass(self._batches, "a training")
         self._began = self._batches.began
         self._consumed = 0
 
     def first(self) -> Batch | None:
         """The batch that comes next, which will come all the same; None where there is none."""
         if self._pass is None:
+            randomness = self._batches.randomness
+            randomness.restore(
+                self._sharing.common(randomness.state(), "a training, the order of the data")
+            )  # a stream draws its order here
             return self._batches.first()
         found = list(islice(self._pass, 1))
         self._pass = chain(found, self._pass)
@@ -77,6 +83,7 @@ class Passes:
             assert self._pass is not None
             self._consumed = sum(1 for _ in islice(self._pass, state["consumed"]))
         randomness.restore(state["now"])
+        self._sharing.part_ways()
 
 
 def _exhausted(epoch: int, batch: int) -> AutogradError:

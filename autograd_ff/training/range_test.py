@@ -130,7 +130,7 @@ def learning_rate_range_test(
     with _put_back(trainer, batches):
         trainer.part, trainer.check_finite = WHOLE, True
         trainer.model.train()
-        for rate, batch in zip(rates, Passes(batches, len(rates)).epoch(0), strict=True):
+        for rate, batch in zip(rates, Passes(batches, trainer.sharing, len(rates)).epoch(0), strict=True):
             trainer.learning_rate = rate
             try:
                 with np.errstate(all="ignore"):  # an explosion is expected, and ends it

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import here
-from ..errors import ShapeError
+from ..engine import TensorCore, here
+from ..errors import DtypeError, ShapeError
 
-__all__ = ["RunningLogs", "RunningMeans", "logs_of"]
+__all__ = ["RunningLogs", "RunningMeans", "logs_of", "number_of"]
 
 
 class RunningMeans:
@@ -49,6 +49,20 @@ def _value_of(metric: Any) -> float:
             "  Let it average them (average='macro', say), or take it to the outputs of predict."
         )
     return float(value)
+
+
+def number_of(name: str, value: Any) -> float:
+    """What a step returned under a name, as a number to log.
+
+    >>> number_of("loss", 0.5)
+    0.5
+    """
+    try:
+        return float(value.array.item() if isinstance(value, TensorCore) else value)
+    except (TypeError, ValueError):
+        raise DtypeError(
+            f"a step returns numbers under their names (and 'outputs'); {name!r} is {value!r}{here()}"
+        ) from None
 
 
 class RunningLogs(Mapping[str, float]):

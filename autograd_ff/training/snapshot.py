@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable
 from typing import Any
 
@@ -39,7 +38,7 @@ class Snapshot:
         tensors = {id(one): one for one in (*own, *optimized(trainer))}.values()
         self._tensors = [(one, one.array.copy(), None if one.grad is None else one.grad.clone()) for one in tensors]
         self._modes = [(module, module.training) for module in modules]
-        self._optimizers = [(one, copy.deepcopy(one.state_dict())) for one in optimizers_of(trainer)]
+        self._put_back = [one.snapshot() for one in optimizers_of(trainer)]
         self._random = RandomState(trainer)
 
     def restore(self) -> None:
@@ -48,8 +47,8 @@ class Snapshot:
                 tensor.copy_(values)
                 tensor.grad = gradient
         put_modes(self._modes)
-        for optimizer, state in self._optimizers:
-            optimizer.load_state_dict(state)
+        for put_back in self._put_back:
+            put_back()
         self._random.restore()
 
 

@@ -25,10 +25,11 @@ from .callbacks import ProgressBar
 from .counts import check_counts
 from .fitting import WHOLE, Fitting, NotFinite
 from .history import History
-from .holdings import stateful
-from .loss_kind import unreduced
+from .holdings import optimizers_of, stateful
+from .loss_kind import divisor, unreduced
 from .metrics import resolve
-from .running import RunningLogs, RunningMeans, logs_of
+from .running import RunningLogs, RunningMeans, logs_of, number_of
+from .sharing import Sharing, refuse_divided
 from .snapshot import Snapshot, put_modes
 from .splitting import split_off
 
@@ -133,6 +134,7 @@ class Trainer:
         self.called: set[str] = set()  # which of `backward` and `update` a step made use of
         self._proportions: list[float] = []  # of the groups' learning rates
         self._fitting: Fitting | None = None
+        self.sharing = Sharing(self)  # what this process has of the training, where several work at it
 
     # ---------------------------------------------------------------- what a step is
 
@@ -154,6 +156,15 @@ class Trainer:
         if self.penalty is not None:
             loss = loss + self.penalty(self.model)
         return loss, outputs
+
+    def divisor(self, inputs: Any, targets: Any, weights: Any = None) -> float | None:
+        """What the loss of a batch divides by, None of a sum.
+
+        Where several batches make one step (``accumulate``), or several processes have parts of one, their losses count by
+        that. Override it beside a `compute_loss` that is no mean over the samples.
+        """
+        samples = Batch(inputs).size
+        return float(samples) if weights is not None else divisor(self.loss, targets, samples)
 
     def train_step(self, inputs: Any, targets: Any, weights: Any = None) -> Mapping[str, Any]:
         """One step: from a batch to new weights.
@@ -188,7 +199,7 @@ class Trainer:
                 "  What item(), float() or numpy() gives has no gradient."
             )
         self.called |= {"backward"}
-        if self.check_finite:
+        if self.check_finite and self.sharing.alone:  # else the others would wait; they see it in the mean gradient
             condition(_finite_loss, loss.array)
         if self.part.first:
             self.optimizer.zero_grad()
@@ -310,6 +321,8 @@ class Trainer:
                 weights and the optimizer are as before that batch.
             ShapeError, DtypeError: data that cannot be trained on.
         """
+        for one in (data, validation_data):
+            refuse_divided(one)
         if self.fitting:
             raise AutogradError(
                 f"this trainer is in the middle of a fit, which another one would upset.{here()}\n"
@@ -348,20 +361,39 @@ class Trainer:
         self.has_validation = validation is not None
         self.verbose = _level(verbose)
         self.stop_reason = None
-        self.history = History()
-        self.history.params = {"epochs": epochs, "steps": self.batches, "verbose": self.verbose}
-        self._fitting = Fitting(
-            self, training, validation, Callbacks(self._with_progress(callbacks), self),
-            class_weight=class_weight, accumulate=accumulate, steps_per_epoch=steps_per_epoch,
-            validation_steps=validation_steps, validation_freq=validation_freq, compile=compile, checkpoint=checkpoint,
-        )  # fmt: skip
-        if resume is not None:
-            self.load_state_dict(resume if isinstance(resume, Mapping) else read_checkpoint(resume))
+        self.sharing = Sharing(self, learning=True)
         try:
+            self.verbose = self.verbose if self.sharing.leads else 0
+            called = Callbacks(self._with_progress(callbacks), self)
+            self._agree(accumulate, called)
+            self.history = History()
+            self.history.params = {"epochs": epochs, "steps": self.batches, "verbose": self.verbose}
+            self._fitting = Fitting(
+                self, training, validation, called,
+                class_weight=class_weight, accumulate=accumulate, steps_per_epoch=steps_per_epoch,
+                validation_steps=validation_steps, validation_freq=validation_freq, compile=compile,
+                checkpoint=checkpoint,
+            )  # fmt: skip
+            if resume is not None:
+                self.load_state_dict(resume if isinstance(resume, Mapping) else read_checkpoint(resume))
             self._fitting.run(checks)
         finally:
             self.history.stop_reason = self.stop_reason
+            self.sharing.close()
         return self.history
+
+    def _agree(self, accumulate: int, callbacks: Callbacks) -> None:
+        """Raise, in all processes, where they are not about to train the same."""
+        steering = [type(one).__name__ for one in callbacks if not one.leader_only]
+        options = []
+        for one in optimizers_of(self):
+            for group in one.param_groups:
+                plain = {key: value for key, value in group.items() if isinstance(value, (int, float, str, tuple))}
+                options.append(f"{type(one).__name__}({', '.join(f'{key}={value}' for key, value in plain.items())})")
+        self.sharing.agree(
+            "what to train", f"{self.epochs} epochs", f"batches: {self.batches}", f"accumulate={accumulate}",
+            f"the callbacks {', '.join(steering) or 'none'} (rank 0 alone writes, but all ranks have them)", *options,
+        )  # fmt: skip
 
     @property
     def fitting(self) -> bool:
@@ -431,9 +463,11 @@ class Trainer:
         Args:
             steps: batches to take, for data that never end.
         """
+        refuse_divided(data)
         batches = batches_of(data, targets, sample_weight, batch_size=batch_size)
         with self._saying(verbose):
             if not self.fitting:
+                self.sharing = Sharing(self)
                 self.batches = batches.count if steps is None else steps
             return self._evaluate(batches, steps, Callbacks(self._with_progress(callbacks), self))
 
@@ -445,9 +479,14 @@ class Trainer:
         logs = functools.partial(logs_of, means, metrics)
         with self._evaluating():
             callbacks.call("on_test_begin")
-            for number, batch in enumerate(islice(batches.epoch(), steps)):
+            for number, batch in enumerate(islice(self.sharing.start_pass(batches, "an evaluation"), steps)):
                 callbacks.call("on_test_batch_begin", number)
-                means.add(self.measured(self.test_step(*batch), batch, metrics), batch.size)
+                part, counted = self.sharing.part(batch)
+                result = self.test_step(*part)
+                if not metrics and isinstance(result, Mapping):  # nobody looks at the outputs
+                    result = {name: value for name, value in result.items() if name != "outputs"}
+                result, _ = self.sharing.together(result, part, counted, batch)
+                means.add(self.measured(result, batch, metrics), batch.size)
                 callbacks.call("on_test_batch_end", number, RunningLogs(logs))
             if not means.sums:
                 raise ShapeError(f"there is nothing to evaluate: the data gave no batch.{here()}")
@@ -469,16 +508,20 @@ class Trainer:
         Args:
             inputs: as the ``data`` of `fit`; targets in them are left aside.
         """
+        refuse_divided(inputs)
         batches = batches_of(inputs, batch_size=batch_size, inputs_only=True)
         parts: list[Any] = []
         with self._saying(verbose), self._evaluating():
             if not self.fitting:
+                self.sharing = Sharing(self)
                 self.batches = batches.count if steps is None else steps
             called = Callbacks(self._with_progress(callbacks), self)
             called.call("on_predict_begin")
-            for number, batch in enumerate(islice(batches.epoch(), steps)):
+            for number, batch in enumerate(islice(self.sharing.start_pass(batches, "a prediction"), steps)):
                 called.call("on_predict_batch_begin", number)
-                parts.append(self(batch.inputs))
+                part, counted = self.sharing.part(batch)
+                found, _ = self.sharing.together({"outputs": self(part.inputs)}, part, counted, batch)
+                parts.append(found["outputs"])
                 called.call("on_predict_batch_end", number, {"outputs": parts[-1]})
             called.call("on_predict_end")
         if not parts:
@@ -512,7 +555,7 @@ class Trainer:
             weights = None if batch.weights is None else batch.weights.array
             for metric in metrics:
                 metric.update_state(batch.targets, outputs, weights)
-        return {name: _number(name, value) for name, value in values.items()}
+        return {name: number_of(name, value) for name, value in values.items()}
 
     # ---------------------------------------------------------------- checkpoints
 
@@ -569,12 +612,21 @@ class Trainer:
         self._fitting.load_state_dict(state)
 
     def save(self, path: Any) -> None:
-        """Write `state_dict` to a safetensors file, whole or not at all; ``fit(…, resume=path)`` goes on from it."""
-        save({"format": FORMAT, **self.state_dict()}, path)
+        """Write `state_dict` to a safetensors file, whole or not at all; ``fit(…, resume=path)`` goes on from it.
+
+        Of several processes the first writes. Where an optimizer's state is spread over them all have to call it.
+        """
+        self.sharing.consolidate(optimizers_of(self))
+        if self.sharing.leads:
+            save({"format": FORMAT, **self.state_dict()}, path)
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy has the model, not the data: what a running or past `fit` needed stays behind."""
-        return {**vars(self), "_fitting": None, "part": WHOLE}
+        return {**vars(self), "_fitting": None, "part": WHOLE, "sharing": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.sharing = Sharing(self)
 
     # ---------------------------------------------------------------- small things
 
@@ -613,16 +665,6 @@ def _level(verbose: int | str) -> int:
     if verbose not in ("auto", 0, 1, 2):
         raise ShapeError(f"verbose is 0, 1, 2 or 'auto', got {verbose!r}{here()}")
     return 1 if verbose == "auto" else int(verbose)
-
-
-def _number(name: str, value: Any) -> float:
-    """What a step returned under a name, as a number to log."""
-    try:
-        return float(value.array.item() if isinstance(value, TensorCore) else value)
-    except (TypeError, ValueError):
-        raise DtypeError(
-            f"a step returns numbers under their names (and 'outputs'); {name!r} is {value!r}{here()}"
-        ) from None
 
 
 def _joined(parts: list[Any]) -> Any:

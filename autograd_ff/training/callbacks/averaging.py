@@ -167,6 +167,7 @@ class ExponentialMovingAverage(Callback):
 
     def on_test_begin(self, logs: Any = None) -> None:
         if self.validation:
+            self._join()
             self.apply()
 
     def on_test_end(self, logs: Any = None) -> None:
@@ -174,6 +175,7 @@ class ExponentialMovingAverage(Callback):
             self.restore()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self._join()
         if self.validation:
             self.apply()
 
@@ -185,6 +187,14 @@ class ExponentialMovingAverage(Callback):
             self._raw = None
 
     # ---------------------------------------------------------------- the averages
+
+    def _join(self) -> None:
+        """Of several processes take the first one's averages of buffers: running statistics are of each one's own part."""
+        if self.use_buffers and not self.trainer.sharing.alone:
+            names = dict(self.model.named_buffers()).keys() & self._averages.keys()
+            first = self.trainer.sharing.common({name: self._averages[name] for name in sorted(names)})
+            for name, average in first.items():
+                self._averages[name][...] = average
 
     def _begin_anew(self) -> None:
         self._tensors: list[tuple[str, Any]] = []

@@ -45,6 +45,7 @@ class CSVLogger(Callback):
     """
 
     order = 20  # after those that add to the logs
+    leader_only = True
 
     def __init__(self, filename: str | os.PathLike[str], separator: str = ",", append: bool = False) -> None:
         self.filename = os.fspath(filename)

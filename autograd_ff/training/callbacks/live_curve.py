@@ -45,6 +45,7 @@ class LiveCurve(Callback):
     """
 
     order = 40  # after those that add to the logs, before those that keep the state of the others
+    leader_only = True
 
     def __init__(
         self,

@@ -11,6 +11,7 @@ from ...engine import here, warn
 from ...errors import ShapeError
 from ...serialization import check_writable, save
 from ..counts import check_counts
+from ..holdings import optimizers_of
 from .monitor import Monitor
 from .surroundings import announce
 
@@ -99,9 +100,12 @@ class ModelCheckpoint(Monitor):
     def on_train_begin(self, logs: Any = None) -> None:
         super().on_train_begin(logs)
         folder = os.path.dirname(self.filepath)
-        if "{" not in folder:
-            os.makedirs(folder or os.curdir, exist_ok=True)
-            check_writable(self.filepath)
+        if "{" not in folder and (failure := self.trainer.sharing.attempt(lambda: self._prepare(folder))):
+            raise failure
+
+    def _prepare(self, folder: str) -> None:
+        os.makedirs(folder or os.curdir, exist_ok=True)
+        check_writable(self.filepath)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         if self.save_freq != "epoch":
@@ -116,7 +120,7 @@ class ModelCheckpoint(Monitor):
 
     def on_train_end(self, logs: Any = None) -> None:
         super().on_train_end(logs)
-        if self._failed:
+        if self._failed and self.trainer.sharing.leads:
             last = f"the last that was is {self.kept[-1][0]}" if self.kept else "none was"
             warn(f"{type(self).__name__}: {self._failed} of its files could not be written; {last}.")
 
@@ -136,21 +140,26 @@ class ModelCheckpoint(Monitor):
         if better:
             self.best = current
         if (path, current) not in dropped:
-            try:
-                os.makedirs(os.path.dirname(path) or os.curdir, exist_ok=True)
-                self.write(path)
-            except OSError as error:
+            if not self.save_weights_only:
+                self.trainer.sharing.consolidate(optimizers_of(self.trainer))
+            failure = self.trainer.sharing.attempt(lambda: self._write(path))
+            if failure is not None:
                 self.kept, self.best = before
                 self._failed += 1
-                warn(f"{type(self).__name__} could not write {path}: {error}. The training goes on.")
+                if self.trainer.sharing.leads:
+                    warn(f"{type(self).__name__} could not write {path}: {failure}. The training goes on.")
                 return
             self._say(epoch, f"{self.monitor} {current:.5g}, wrote {path}" if better else f"wrote {path}")
         for old, _ in dropped:
-            if old != path:
+            if old != path and self.trainer.sharing.leads:
                 self._delete(old)
 
+    def _write(self, path: str) -> None:
+        os.makedirs(os.path.dirname(path) or os.curdir, exist_ok=True)
+        self.write(path)
+
     def write(self, path: str) -> None:
-        """Write the file. A subclass may write another kind."""
+        """Write the file; of several processes the first alone does. A subclass may write another kind."""
         if self.save_weights_only:
             save(self.model.state_dict(), path)
         else:

@@ -39,6 +39,7 @@ class ProgressBar(Callback):
     """
 
     order = 30  # after those that add to the logs
+    leader_only = True
 
     def __init__(self, verbose: int | None = None, *, interval: float = 0.1) -> None:
         self.verbose = verbose

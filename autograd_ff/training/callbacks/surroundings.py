@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from ...distributed.group import joined
+
 __all__ = ["announce", "in_notebook", "on_terminal"]
 
 
@@ -28,11 +30,13 @@ def on_terminal() -> bool:
 
 
 def announce(text: str) -> None:
-    """Print a line, above a progress bar where one stands.
+    """Print a line, above a progress bar where one stands; where several processes train, the first alone does.
 
     >>> announce("Epoch 3: early stopping")
     Epoch 3: early stopping
     """
+    if joined().rank:
+        return
     tqdm = sys.modules.get("tqdm")
     if tqdm is not None:
         tqdm.tqdm.write(text, file=sys.stdout)

@@ -47,6 +47,7 @@ class TensorBoard(Callback):
     """
 
     order = 20  # after those that add to the logs
+    leader_only = True
 
     def __init__(
         self,
