@@ -37,6 +37,8 @@ def phases_of_events(events: list[Applied | Action | Condition], updates: Collec
             phase = "backward"
         elif any(isinstance(one, Value) and one.memory in derived for one in event.inputs):
             phase = "backward" if event.site in backward_lines else "update"
+        elif begun and event.site in backward_lines:  # sums over processes, which read buffers of their own
+            phase = "backward"
         if phase != "forward":
             begun = True
             derived.update(one.memory for one in event.outputs if one is not None and one.memory.kind == "internal")

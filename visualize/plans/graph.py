@@ -176,11 +176,11 @@ class _Drawing:
                 before = replaced_by(one, at, self.living, value)
                 place = (
                     ", in place" if living.first < at or before is not None
-                    else f", {bytes_text(living.size)} at 0x{living.offset:x}"
+                    else f", {bytes_text(living.size)} at {living.offset:#x}"
                 )  # fmt: skip
                 texts.append(f"buffer {living.buffer}{place}")
             elif memory.kind == "internal":
-                texts.append(f"gradients, {bytes_text(value.nbytes)} at 0x{value.offset:x}")
+                texts.append(f"gradients, {bytes_text(value.nbytes)} at {value.offset:#x}")
             elif memory.kind == "fresh":
                 texts.append("allocated at each call")
         return " · ".join(texts) if len(texts) < 3 else _places([self.living.get(one.memory) for one in results], texts)
