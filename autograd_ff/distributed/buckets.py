@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from ..engine import apply_raw, constant, copy, here, wrap
+from ..engine.core_ops import write
 from ..errors import DistributedError
 from .collectives import gathered
 from .group import ProcessGroup
-from .operations import finish_all_reduce, pack_gradient, put, start_all_reduce
+from .operations import finish_all_reduce, pack_gradient, start_all_reduce
 from .transfer import Transfer
 
 __all__ = ["Bucket", "Reducer", "share_out"]
@@ -79,7 +80,7 @@ class Bucket:
                 if parameter.grad is not None:
                     self.pack(parameter)
                 else:
-                    apply_raw(put, (self.places[id(parameter)], constant(np.zeros((), self.flat.dtype))))
+                    apply_raw(write, (self.places[id(parameter)], constant(np.zeros((), self.flat.dtype))))
         apply_raw(start_all_reduce, (self.flat,), {"transfer": self.transfer})
 
     def finish(self) -> None:
@@ -95,7 +96,7 @@ class Bucket:
         elif parameter.grad is None:
             parameter.grad = wrap(apply_raw(copy, (place,)))
         else:
-            apply_raw(put, (parameter.grad.array, place))
+            apply_raw(write, (parameter.grad.array, place))
 
 
 class Reducer:

@@ -20,10 +20,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..engine import TensorCore, here, versions
+from ..engine.core_ops import write
 from ..engine.state import is_observed
 from ..errors import CaptureError, DistributedError
 from .group import ProcessGroup, world
-from .operations import collective, collective_from, perform, put, recorded_zeros
+from .operations import collective, collective_from, perform, recorded_zeros
 from .work import Work, bits_of, start
 
 __all__ = [
@@ -275,7 +276,7 @@ def all_gather(
         return run.begin(whole, given, finish)
     perform(collective_from, (whole, tensor if _is(tensor, given) else given), {"run": run})
     for output, part in zip(tensor_list, _rows(whole), strict=True):
-        perform(put, (output, part))
+        perform(write, (output, part))
     return None
 
 
@@ -312,7 +313,7 @@ def reduce_scatter(
         return run.begin(kept, np.stack(inputs))
     whole = recorded_zeros((group.size, *kept.shape), kept.dtype)
     for place, one in zip(_rows(whole), input_list, strict=True):
-        perform(put, (place, one))
+        perform(write, (place, one))
     perform(collective_from, (output, whole), {"run": run})
     return None
 

@@ -11,13 +11,14 @@ import numpy as np
 
 from ..engine import TensorCore, apply_raw, condition, constant, depend, here, host, is_grad_enabled
 from ..engine.backward import when_backward_ends
+from ..engine.core_ops import write
 from ..errors import CaptureError, DistributedError
 from ..nn import Module
 from .agreement import agree
 from .buckets import Reducer
 from .collectives import from_rank
 from .group import ProcessGroup, world
-from .operations import collective, perform, put, recorded_zeros
+from .operations import collective, perform, recorded_zeros
 from .work import start
 
 __all__ = ["DistributedDataParallel", "broadcast_tensors"]
@@ -29,8 +30,8 @@ class DistributedDataParallel(Module):
     """A module whose gradients are averaged over all processes while the backward pass runs.
 
     Parameters and buffers are rank 0's at the start. Gradients travel in buckets: each is started as soon as all of its
-    gradients are there, in the order in which they came in the first backward pass, and all have arrived when
-    ``backward()`` returns. With a mean loss over B/N samples in each of N processes the gradients are those of the mean
+    gradients are there (the last one when the pass has ended, as it tells whether it failed), in the order in which they
+    came in the first backward pass, and all have arrived when ``backward()`` returns. With a mean loss over B/N samples in each of N processes the gradients are those of the mean
     over all B, to rounding.
 
     Which parameters are trained is settled here: freeze and add before. The names in ``state_dict()`` begin with
@@ -247,7 +248,7 @@ class DistributedDataParallel(Module):
         """What goes with the last bucket: which parameters have a gradient."""
         if self.find_unused_parameters:
             present = [one.grad is not None for bucket in self.buckets for _, one in bucket.parameters]
-            apply_raw(put, (self._reducer.presence, constant(np.array(present, np.int8))))
+            apply_raw(write, (self._reducer.presence, constant(np.array(present, np.int8))))
 
     def _end(self) -> None:
         """The backward pass is over: start what it did not reach. Nothing is waited for yet, as there may be other models."""
@@ -340,10 +341,10 @@ def broadcast_tensors(tensors: Sequence[TensorCore], group: ProcessGroup) -> Non
         flat = recorded_zeros((sum(one.array.size for one in several),), dtype)
         ends = np.cumsum([one.array.size for one in several]).tolist()
         for end, one in zip(ends, several, strict=True) if group.rank == 0 else ():
-            perform(put, (flat[end - one.array.size : end].reshape(one.array.shape), one))
+            perform(write, (flat[end - one.array.size : end].reshape(one.array.shape), one))
         perform(collective, (flat,), {"run": _FromFirst(group)})
         for end, one in zip(ends, several, strict=True) if group.rank > 0 else ():
-            perform(put, (one, flat[end - one.array.size : end].reshape(one.array.shape)))
+            perform(write, (one, flat[end - one.array.size : end].reshape(one.array.shape)))
 
 
 class _FromFirst:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..engine import NONDIFFERENTIABLE, Call, Draw, TensorCore, apply_raw, constant, kernel
+from ..engine.core_ops import write
 from ..engine.dispatch import NO_PARAMS
 from ..engine.op import Op
 from ..engine.state import LOCAL
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "average_slice", "collective", "collective_from", "finish_all_reduce", "join_presence", "norm_over_ranks", "pack_gradient",
-    "perform", "put", "recorded_zeros",
+    "perform", "recorded_zeros",
     "start_all_reduce",
 ]  # fmt: skip
 
@@ -88,27 +89,10 @@ pack_gradient = kernel(
 )  # fmt: skip
 
 
-def _put(target: np.ndarray, source: np.ndarray) -> np.ndarray:
-    np.copyto(target, source, casting="unsafe")
-    return target
-
-
-def _draw_put(draw: Draw) -> Call:
-    shape = draw.shape()
-    return Call((draw.array(shape), draw.array(shape)))
-
-
-# target = source
-put = kernel(
-    None, NONDIFFERENTIABLE, name="put", forward=_put, inputs=("target", "source"),
-    mutates=("target",), domain=_draw_put,
-)  # fmt: skip
-
-
 def recorded_zeros(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     """Zeros to write into, piece by piece: a recorder that first saw a piece would not know whose it is."""
     whole = constant(np.zeros(shape, dtype))
-    apply_raw(put, (whole, constant(np.zeros((), dtype))))
+    apply_raw(write, (whole, constant(np.zeros((), dtype))))
     return whole
 
 
